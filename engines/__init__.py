@@ -1,0 +1,1 @@
+"""The speech systems, each behind the contract in `engines.base`."""

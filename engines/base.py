@@ -1,0 +1,358 @@
+"""The contract every speech engine stands behind.
+
+An engine turns a request into a stream of events. It holds weights, never a
+request: what belongs to a session (`Conversation`) is a value that is passed
+in, what belongs to a request (caches, random numbers, queues) is made for it
+and dies with it. So two sessions on one engine cannot see each other.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from errors import CancelledError
+from speech.pcm import Audio
+
+Task = Literal["asr", "tts", "sqa", "text"]
+"""Recognition, speech synthesis, spoken question answering, text chat."""
+
+
+class Cancel:
+    """A flag that its owner raises once to stop a request.
+
+    Engines look at it at least once per model step. Callbacks serve waits that
+    cannot poll (a blocked queue); they run once, on the thread that cancels.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+
+    def set(self) -> None:
+        """Ask for the request to stop; further calls do nothing."""
+        with self._lock:
+            self._event.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def is_set(self) -> bool:
+        """Whether the request is to stop."""
+        return self._event.is_set()
+
+    def on_set(self, callback: Callable[[], None]) -> None:
+        """Run `callback` when cancelled, or at once if that has happened."""
+        with self._lock:
+            if not self._event.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def check(self) -> None:
+        """Raise `CancelledError` if the request is to stop."""
+        if self._event.is_set():
+            raise CancelledError("Stopped.")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a transcript; `start` and `end` in seconds from the start of the clip."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Text to append to the reply."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was recognized so far: the whole text, not a difference.
+
+    Attributes:
+        text: Everything recognized up to now.
+        final: True once, for the last transcript of the clip.
+        spans: Words, or segments where the recognizer times no words.
+        heard: Seconds of the clip that have been worked through.
+        language: ISO 639-1 code, where the recognizer tells.
+    """
+
+    text: str
+    final: bool
+    spans: tuple[Span, ...] = ()
+    heard: float = 0.0
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """The next piece of speech; the pieces of a reply join without a gap."""
+
+    audio: Audio
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """When things happened, in seconds after the request began; None: did not happen.
+
+    Attributes:
+        recognized: The final transcript was there.
+        first_token: The chat model's first token was there.
+        first_clause: The first speakable clause was there.
+        first_audio: The first speech was handed out.
+        total: The reply was complete.
+        audio: Duration of the speech that was made (or heard, for ASR), seconds.
+    """
+
+    recognized: float | None = None
+    first_token: float | None = None
+    first_clause: float | None = None
+    first_audio: float | None = None
+    total: float = 0.0
+    audio: float = 0.0
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """Seconds of work per second of audio; below 1 keeps up with playback."""
+        return self.total / self.audio if self.audio else None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a reply cost: tokens of the chat model, of which some were cached."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    reply_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event of every request that was not cancelled and did not fail."""
+
+    timings: Timings
+    usage: Usage = Usage()
+
+
+Event = TextDelta | Transcript | AudioChunk | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a dialogue."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The dialogue of one session so far; a value, so nobody else can change it.
+
+    Attributes:
+        system: Instructions to the model; empty means the engine's own.
+        messages: What was said, oldest first.
+        limit: How many messages the model is shown; older ones are kept but not sent.
+    """
+
+    system: str = ""
+    messages: tuple[Message, ...] = ()
+    limit: int = 20
+
+    def after(self, question: str, answer: str) -> "Conversation":
+        """The conversation with one more exchange."""
+        said = (Message("user", question), Message("assistant", answer))
+        return replace(self, messages=self.messages + said)
+
+    def without_last_exchange(self) -> "Conversation":
+        """The conversation before its last exchange (for a retry)."""
+        return replace(self, messages=self.messages[:-2])
+
+    def visible(self) -> tuple[Message, ...]:
+        """The newest messages within the limit, beginning with one of the user's."""
+        if self.limit <= 0:
+            return ()
+        shown = self.messages[-self.limit :]
+        return shown[1:] if shown and shown[0].role == "assistant" else shown
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the user says now: speech, text, or both."""
+
+    audio: Audio | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn.
+
+    Attributes:
+        temperature: 0 takes the likeliest token each time.
+        max_tokens: Longest reply of the chat model, tokens.
+        seed: Fixes every random number of the request; None draws a fresh seed.
+    """
+
+    temperature: float = 0.7
+    max_tokens: int = 256
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A voice an engine can speak with."""
+
+    name: str
+    language: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine is and can do; the page shows this as it stands.
+
+    Attributes:
+        name: Stable identifier, as given on the command line.
+        title: Name for people.
+        tasks: Which tasks it supports.
+        hears: ISO 639-1 codes of the speech it recognizes.
+        speaks: ISO 639-1 codes of the speech it makes.
+        voices: The first is the default.
+        rate: Sample rate of its speech, Hz.
+        can_clone: Speaks in a voice given as a reference clip.
+        can_see: Takes images with a turn.
+        notes: Plain words on its limits.
+    """
+
+    name: str
+    title: str
+    tasks: frozenset[Task]
+    hears: tuple[str, ...]
+    speaks: tuple[str, ...]
+    voices: tuple[Voice, ...]
+    rate: int
+    can_clone: bool = False
+    can_see: bool = False
+    notes: str = ""
+
+
+class Models(Protocol):
+    """Where an engine borrows loaded models from (the `ModelHolder`)."""
+
+    def use(self, *names: str, cancel: Cancel) -> AbstractContextManager[tuple[Any, ...]]:
+        """Borrow loaded models; they stay loaded until the context is left.
+
+        Raises:
+            UnavailableError: If one cannot be loaded; the message says why.
+            CancelledError: If `cancel` was set while waiting.
+        """
+        ...
+
+
+class SpeechEngine(Protocol):
+    """A speech system. It supports the tasks that `info` names and refuses the others.
+
+    Every generator ends with `Finished`, raises a `ParleyError` with a message
+    for the user, or raises `CancelledError` within one model step of
+    `cancel.set()`. Closing a generator early frees everything it holds.
+    """
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the engine is and can do."""
+        ...
+
+    def models(self, task: Task) -> tuple[str, ...]:
+        """Names of the models that `task` borrows, for warm-up and progress."""
+        ...
+
+    def transcribe(
+        self, audio: Audio, *, language: str | None = None, cancel: Cancel
+    ) -> Iterator[Event]:
+        """Recognize speech: `Transcript` events, then `Finished`.
+
+        Args:
+            audio: Any rate and length.
+            language: ISO 639-1 code; None lets the recognizer decide.
+            cancel: Stops the work.
+
+        Raises:
+            InputError: If there is no speech in the clip, or no recognizer for the language.
+        """
+        ...
+
+    def speak(
+        self, text: str, voice: str | None = None, *, seed: int | None = None, cancel: Cancel
+    ) -> Iterator[Event]:
+        """Synthesize speech: `AudioChunk` events, then `Finished`.
+
+        Args:
+            text: Any length; spoken clause by clause.
+            voice: A name from `info.voices`; None takes the first.
+            seed: Fixes the random part of the synthesis.
+            cancel: Stops the work.
+
+        Raises:
+            InputError: If nothing in the text can be spoken, or the voice is unknown.
+        """
+        ...
+
+    def converse(
+        self,
+        turn: Turn,
+        conversation: Conversation,
+        voice: str | None = None,
+        *,
+        sampling: Sampling = Sampling(),
+        language: str | None = None,
+        spoken: bool = True,
+        cancel: Cancel,
+    ) -> Iterator[Event]:
+        """Answer a turn: `Transcript` (if it was spoken), `TextDelta` and `AudioChunk`, `Finished`.
+
+        Text and audio are interleaved as they are made. `conversation` is read,
+        never changed: the caller adds the exchange when it is over.
+
+        Args:
+            turn: What the user said; speech is recognized and joined to the text.
+            conversation: The dialogue so far.
+            voice: A name from `info.voices`; None takes the first.
+            sampling: How tokens are drawn.
+            language: ISO 639-1 code of the speech; None lets the engine decide.
+            spoken: False answers in text only.
+            cancel: Stops the work.
+
+        Raises:
+            InputError: If there is neither text nor speech.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Collects the `Timings` of one request; marks are kept at their first call."""
+
+    clock: Callable[[], float] = time.perf_counter
+    began: float = field(init=False)
+    _marks: dict[str, float] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    def mark(self, name: str) -> None:
+        """Note that phase `name` of `Timings` is reached now."""
+        self._marks.setdefault(name, self.clock() - self.began)
+
+    def timings(self, audio: float) -> Timings:
+        """Close the watch; `audio` is in seconds."""
+        return Timings(total=self.clock() - self.began, audio=audio, **self._marks)

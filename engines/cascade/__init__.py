@@ -1,0 +1,1 @@
+"""Recognizer, chat model, sentences and synthesizer, run concurrently."""

@@ -1,0 +1,1 @@
+"""Signals and text for speech; knows no engine and no page."""
