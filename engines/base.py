@@ -44,13 +44,25 @@ class Cancel:
         """Whether the request is to stop."""
         return self._event.is_set()
 
-    def on_set(self, callback: Callable[[], None]) -> None:
-        """Run `callback` when cancelled, or at once if that has happened."""
+    def on_set(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Run `callback` when cancelled, or at once if that has happened.
+
+        Returns:
+            A function that takes the callback back; for waits that ended without a cancel.
+        """
         with self._lock:
-            if not self._event.is_set():
+            pending = not self._event.is_set()
+            if pending:
                 self._callbacks.append(callback)
-                return
-        callback()
+        if not pending:
+            callback()
+
+        def forget() -> None:
+            with self._lock:
+                if callback in self._callbacks:
+                    self._callbacks.remove(callback)
+
+        return forget
 
     def check(self) -> None:
         """Raise `CancelledError` if the request is to stop."""
@@ -192,6 +204,10 @@ class Turn:
     audio: Audio | None = None
     text: str = ""
 
+    def question(self, heard: str) -> str:
+        """The turn as text: what was typed, then what was heard in the audio."""
+        return "\n".join(filter(None, (self.text.strip(), heard)))
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -272,8 +288,8 @@ class SpeechEngine(Protocol):
         """What the engine is and can do."""
         ...
 
-    def models(self, task: Task) -> tuple[str, ...]:
-        """Names of the models that `task` borrows, for warm-up and progress."""
+    def models(self, task: Task, language: str | None = None) -> tuple[str, ...]:
+        """Names of the models that a request borrows, for warm-up and progress."""
         ...
 
     def transcribe(

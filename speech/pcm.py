@@ -53,7 +53,7 @@ class Audio:
     @staticmethod
     def from_pcm16(samples: NDArray[np.int16], rate: int) -> "Audio":
         """Int16 `[n]` to an `Audio`."""
-        return Audio(samples.astype(np.float32) / INT16_PEAK, rate)
+        return Audio(samples.astype(np.float32) / np.float32(INT16_PEAK), rate)
 
 
 def silence(seconds: float, rate: int) -> Audio:

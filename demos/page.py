@@ -1,0 +1,93 @@
+"""The page: header and tabs, theme and server."""
+
+import os
+import shutil
+from pathlib import Path
+
+import gradio as gr
+import imageio_ffmpeg
+
+from demos import api, chat, header
+from services import Services
+from settings import Settings
+
+ASSETS = Path(__file__).parent.parent / "assets"
+
+#: Gradio looks for files to delete this often, and deletes those older than this, seconds.
+CLEAN_UP = (600, 3600)
+#: Handlers that may run at once; who works on a model is decided by the turnstile.
+HANDLERS = 64
+
+
+def build(services: Services) -> gr.Blocks:
+    """The page with all its tabs and the endpoints for programs."""
+    with gr.Blocks(
+        title="Parley", fill_height=True, delete_cache=CLEAN_UP, analytics_enabled=False
+    ) as page:
+        engine = header.build(services)
+        with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", id="chat"):
+            chat.build(services, engine)
+        api.build(services)
+    page.queue(default_concurrency_limit=HANDLERS)
+    return page
+
+
+def launch(services: Services, *, block: bool = True) -> gr.Blocks:
+    """Serve the page as the settings say; returns when it is stopped, if `block`."""
+    settings = services.settings
+    put_ffmpeg_on_path(settings)
+    page = build(services)
+    page.launch(
+        server_name=settings.host,
+        server_port=settings.port or _any_port(),
+        share=settings.share,
+        auth=settings.logins or None,
+        prevent_thread_lock=not block,
+        max_file_size=settings.max_upload,
+        max_threads=HANDLERS,
+        theme=theme(),
+        css_paths=ASSETS / "page.css",
+        head=f"<script>{(ASSETS / 'page.js').read_text()}</script>",
+        favicon_path=str(ASSETS / "icon.svg"),
+        footer_links=["api", "settings"],
+        allowed_paths=[str(ASSETS)],
+        show_error=True,
+        ssr_mode=False,
+        run_history=False,
+    )
+    return page
+
+
+def theme() -> gr.themes.Base:
+    """Quiet surfaces, one accent, the fonts that the system has."""
+    return gr.themes.Base(
+        primary_hue="teal",
+        secondary_hue="teal",
+        neutral_hue="slate",
+        radius_size="md",
+        font=["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif"],
+        font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "monospace"],
+    )
+
+
+def put_ffmpeg_on_path(settings: Settings) -> None:
+    """Let Gradio find an ffmpeg: it encodes streamed speech with it.
+
+    A machine that has one keeps using it. The package's own goes by a name with
+    its version in it, hence the link.
+    """
+    if shutil.which("ffmpeg"):
+        return
+    folder = settings.data / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / "ffmpeg"
+    target = Path(imageio_ffmpeg.get_ffmpeg_exe())
+    if not link.is_symlink() or link.readlink() != target:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}{os.pathsep}{folder}"
+
+
+def _any_port() -> None:
+    """Gradio searches from its default port on when it is given none."""
+    return

@@ -1,0 +1,88 @@
+"""The folded settings panel of the chat tab."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from engines.base import Sampling
+from services import Services
+
+#: The code that picks the recognizer; the empty one has the language detected.
+LANGUAGES = [("English (Moonshine, fastest)", "en"), ("Any language (Whisper base)", "")]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the panel says; the fields are its widgets in order."""
+
+    engine: str
+    voice: str
+    language: str
+    temperature: float
+    max_tokens: float
+    seed: float | None
+    history: float
+    system: str
+
+    @property
+    def sampling(self) -> Sampling:
+        """As the engine takes it."""
+        seed = None if self.seed is None else int(self.seed)
+        return Sampling(self.temperature, int(self.max_tokens), seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The widgets that others need."""
+
+    inputs: list[gr.Component]
+    language: gr.Dropdown
+    at_once: gr.Checkbox
+
+
+def build(services: Services, engine: gr.Dropdown) -> Panel:
+    """Lay out the panel; `Panel.inputs` are the widgets behind `Options`."""
+    own = Sampling()
+    voices = [(voice.description, voice.name) for voice in services.engine().info.voices]
+    with gr.Accordion("Settings", open=False, elem_id="settings"):
+        with gr.Row():
+            language = gr.Dropdown(LANGUAGES, value="en", label="Language of the speech")
+            voice = gr.Dropdown(voices, value=voices[0][1], label="Voice")
+            at_once = gr.Checkbox(
+                True, label="Send at once", info="As soon as a recording is stopped"
+            )
+        with gr.Row():
+            temperature = gr.Slider(
+                0,
+                2,
+                own.temperature,
+                step=0.05,
+                label="Temperature",
+                info="0 takes the likeliest word each time",
+            )
+            max_tokens = gr.Slider(
+                8,
+                1024,
+                own.max_tokens,
+                step=8,
+                label="Longest answer",
+                info="In tokens, about three quarters of a word each",
+            )
+            seed = gr.Number(
+                None,
+                precision=0,
+                minimum=0,
+                label="Seed",
+                info="The same seed gives the same answer; empty draws one",
+            )
+            history = gr.Slider(
+                0, 50, 20, step=1, label="History", info="Messages that the model is shown"
+            )
+        system = gr.Textbox(
+            "",
+            label="System prompt",
+            lines=2,
+            placeholder="Empty takes a short one of Parley's own",
+        )
+    inputs = [engine, voice, language, temperature, max_tokens, seed, history, system]
+    return Panel(inputs, language, at_once)

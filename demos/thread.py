@@ -1,0 +1,156 @@
+"""A dialogue as the page shows it: one thread for each task of a session."""
+
+from dataclasses import dataclass, field, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from gradio.components.chatbot import ComponentMessage
+
+from demos.clips import ClipWriter, Player
+from engines.base import (
+    AudioChunk,
+    Conversation,
+    Event,
+    Finished,
+    Span,
+    TextDelta,
+    Timings,
+    Transcript,
+    Turn,
+)
+
+#: What the figures under a reply mean, shown on hover.
+FIGURES = (
+    ("recognized", "recognition", "From the start of the work to the final transcript"),
+    ("first_token", "first token", "To the first piece of text from the chat model"),
+    ("first_audio", "first sound", "To the first speech handed to your browser"),
+    ("total", "total", "To the end of the reply"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a user gave: a sound file, a text, or both."""
+
+    clip: str | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A dialogue so far; a value that belongs to one session.
+
+    Attributes:
+        messages: As the chat shows them.
+        conversation: As the model is given it.
+        last: What was asked last, for a retry.
+        before: The thread before it was asked.
+    """
+
+    messages: tuple[dict[str, Any], ...] = ()
+    conversation: Conversation = field(default_factory=Conversation)
+    last: Ask | None = None
+    before: "Thread | None" = None
+
+    def asking(self, ask: Ask) -> "Thread":
+        """The thread with a new question; only one step back is kept."""
+        return replace(self, last=ask, before=replace(self, before=None))
+
+
+class Reply:
+    """Follows the events of one request and draws them.
+
+    Args:
+        thread: The thread with the question (`Thread.asking`).
+        player: Shows clips.
+        is_transcript: The transcript is the answer (ASR), not the question.
+    """
+
+    def __init__(self, thread: Thread, player: Player, *, is_transcript: bool) -> None:
+        assert thread.last is not None
+        self._thread = thread
+        self._ask = thread.last
+        self._player = player
+        self._is_transcript = is_transcript
+        self._heard = ""
+        self._spans: tuple[Span, ...] = ()
+        self._said = ""
+        self._writer: ClipWriter | None = None
+        self._clip: ComponentMessage | None = None
+        self._timings: Timings | None = None
+        self._notice = ""
+        self._own_clip = player.show(self._ask.clip) if self._ask.clip else None
+
+    def take(self, event: Event) -> None:
+        """Note what happened."""
+        match event:
+            case Transcript():
+                self._heard, self._spans = event.text, event.spans
+                if event.final and self._ask.clip:
+                    self._own_clip = self._player.show(self._ask.clip, self._spans)
+            case TextDelta():
+                self._said += event.text
+            case AudioChunk():
+                if self._writer is None:
+                    self._writer = ClipWriter(event.audio.rate)
+                self._writer.add(event.audio)
+            case Finished():
+                self._timings = event.timings
+
+    def end(self, notice: str = "") -> Thread:
+        """Close the clip and return the thread with this exchange.
+
+        Args:
+            notice: Why the reply ended early; empty if it did not.
+        """
+        self._notice = notice
+        if self._writer is not None:
+            self._writer.close()
+            self._clip = self._player.show(self._writer.path)
+        conversation = self._thread.conversation
+        if self._said:
+            question = Turn(text=self._ask.text).question(self._heard)
+            conversation = conversation.after(question, self._said)
+        return replace(
+            self._thread, messages=tuple(self.messages()), conversation=conversation
+        )
+
+    def messages(self, waiting: str = "") -> list[dict[str, Any]]:
+        """The whole thread as the chat shows it now; `waiting` says what for."""
+        heard = "" if self._is_transcript else self._heard
+        answer = self._heard if self._is_transcript else self._said
+        asked = [self._own_clip, self._ask.text.strip() or None, heard or None]
+        replied = [
+            answer or None,
+            self._clip,
+            _aside(waiting, "waiting") if waiting and not answer else None,
+            _aside(self._notice, "notice") if self._notice else None,
+            _figures(self._timings) if self._timings else None,
+        ]
+        return [
+            *self._thread.messages,
+            *({"role": "user", "content": part} for part in asked if part is not None),
+            *({"role": "assistant", "content": part} for part in replied if part is not None),
+        ]
+
+    @property
+    def path(self) -> Path | None:
+        """Where the spoken reply is kept."""
+        return self._writer.path if self._writer else None
+
+
+def _aside(text: str, kind: str) -> str:
+    return f'<span class="parley-{kind}">{escape(text)}</span>'
+
+
+def _figures(timings: Timings) -> str:
+    shown = [
+        f'<span title="{meaning}">{label} {seconds:.2f} s</span>'
+        for name, label, meaning in FIGURES
+        if (seconds := getattr(timings, name)) is not None
+    ]
+    if (factor := timings.real_time_factor) is not None:
+        meaning = "Seconds of work per second of sound; below 1 is faster than real time"
+        shown.append(f'<span title="{meaning}">real-time factor {factor:.2f}</span>')
+    return f'<span class="parley-timings">{" · ".join(shown)}</span>'

@@ -1,0 +1,130 @@
+"""The embedded default: real trained models that answer on a machine with no GPU.
+
+Which weights, from where, under which licence: `weights.table`.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from engines.base import EngineInfo, Models
+from engines.cascade.engine import SPOKEN_PROMPT, Cascade, Parts
+from engines.cascade.hibari import Hibari
+from engines.cascade.llama import Llama
+from engines.cascade.moonshine import Moonshine
+from engines.cascade.whisper import Whisper
+from errors import UnavailableError
+from model_spec import LoadReport, ModelSpec
+from settings import Settings
+from weights import Key, Progress, Store, user_weights
+
+logger = logging.getLogger(__name__)
+
+#: Names under which the parts are borrowed.
+MOONSHINE, WHISPER, CHAT, HIBARI = "moonshine-tiny-en", "whisper-base", "chat", "hibari"
+PARTS = Parts(recognizers={"en": MOONSHINE, "": WHISPER}, chat=CHAT, synthesizer=HIBARI)
+
+#: Chat models of the table by the word on the command line.
+DEFAULT_CHAT, SMALL_CHAT = "qwen2.5-1.5b", "smollm2-135m"
+
+#: Resident memory once loaded and warm, bytes (measured on Linux x86-64).
+MEGABYTE = 1_000_000
+MEMORY = {
+    MOONSHINE: 160 * MEGABYTE,
+    WHISPER: 330 * MEGABYTE,
+    HIBARI: 120 * MEGABYTE,
+    DEFAULT_CHAT: 1_900 * MEGABYTE,
+    SMALL_CHAT: 260 * MEGABYTE,
+}
+#: What a GGUF file takes beside its own size: context, repacked weights.
+CHAT_MARGIN = 700 * MEGABYTE
+
+INFO = EngineInfo(
+    name="embedded",
+    title="Embedded (CPU)",
+    tasks=frozenset({"asr", "tts", "sqa", "text"}),
+    hears=("en", "*"),
+    speaks=("en",),
+    voices=Hibari.voices,
+    rate=Hibari.rate,
+    notes="Hears English at once (Moonshine) and 99 languages a little later (Whisper base). "
+    "Speaks English, in one voice. A small chat model: fluent, often right, not to be relied on.",
+)
+
+
+def engine(models: Models) -> Cascade:
+    """The embedded engine over the models of `specs`."""
+    return Cascade(INFO, PARTS, models)
+
+
+def specs(settings: Settings, store: Store) -> tuple[ModelSpec, ...]:
+    """The models of the embedded engine, in the order in which they are best warmed.
+
+    Raises:
+        InputError: If the chat model in the settings is neither a file nor a Hub id.
+    """
+    threads = settings.model_threads
+
+    def spec(name: str, title: str, memory: int, load: Callable[[LoadReport], Any]) -> ModelSpec:
+        return ModelSpec(name=name, title=title, device="cpu", memory=memory, load=load)
+
+    def whisper(report: LoadReport) -> Whisper:
+        return Whisper(fetch(store, "whisper-base", report), threads)
+
+    chat, chat_memory = _chat(settings, store, threads)
+    return (
+        spec(HIBARI, "hibari", MEMORY[HIBARI], lambda report: Hibari()),
+        spec(MOONSHINE, "Moonshine tiny", MEMORY[MOONSHINE], lambda report: Moonshine()),
+        spec(CHAT, "Chat model", chat_memory, chat),
+        spec(WHISPER, "Whisper base", MEMORY[WHISPER], whisper),
+    )
+
+
+def fetch(store: Store, key: Key, report: LoadReport) -> Any:
+    """Get weights, passing the progress on to whoever waits for the model."""
+
+    def progress(state: Progress) -> None:
+        fraction = state.done_bytes / state.total_bytes if state.total_bytes else None
+        report.update(
+            f"{state.state} {state.name}",
+            fraction,
+            bytes_done=state.done_bytes,
+            seconds_left=state.seconds_left,
+        )
+
+    path = store.ensure(key, progress, report.cancel)
+    report.update("loading")
+    return path
+
+
+def _chat(
+    settings: Settings, store: Store, threads: int
+) -> tuple[Callable[[LoadReport], Llama], int]:
+    """How to load the chat model that the settings name, and the memory it takes."""
+
+    def open_model(key: Key, title: str, report: LoadReport) -> Llama:
+        path = fetch(store, key, report)
+        report.update("warming up")
+        model = Llama(path, title, threads)
+        model.warm(SPOKEN_PROMPT)
+        return model
+
+    def default(report: LoadReport) -> Llama:
+        try:
+            return open_model(DEFAULT_CHAT, "Qwen2.5 1.5B", report)
+        except UnavailableError as error:
+            logger.warning("%s; the small chat model is used instead", error)
+            reason = str(error)
+        model = open_model(SMALL_CHAT, "SmolLM2 135M", report)
+        model.note = f"The small chat model answers, because the default one is not here: {reason}"
+        return model
+
+    choice = settings.chat_model
+    if choice == "default":
+        return default, MEMORY[DEFAULT_CHAT]
+    if choice == "small":
+        return lambda report: open_model(SMALL_CHAT, "SmolLM2 135M", report), MEMORY[SMALL_CHAT]
+    key = user_weights(choice)
+    # A model on the Hub says how large it is only when asked, and nobody waits for that here.
+    size = key.path.stat().st_size if hasattr(key, "path") else MEMORY[DEFAULT_CHAT]
+    return lambda report: open_model(key, key.name, report), size + CHAT_MARGIN

@@ -1,0 +1,138 @@
+"""The embedded chat model: a GGUF file on llama.cpp.
+
+Source: https://github.com/xorbitsai/xllamacpp (MIT), which carries the server
+of llama.cpp: continuous batching, prompt cache, OpenAI-style chunks.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from engines.base import Cancel, Sampling, Usage
+from engines.cascade.parts import Prompt
+from errors import EngineError, InputError
+
+#: Tokens one reply may see and write; a conversation beyond it loses its oldest exchanges.
+CONTEXT = 4096
+#: Replies written at once; each further one costs 28 KiB per token of context (Qwen2.5 1.5B).
+SLOTS = 2
+#: Tokens per step of the prompt: small, so that a cancel is heard while a long prompt is
+#: read (about 0.4 s a step at 75 tokens/s); larger steps measured no faster on CPUs.
+PROMPT_STEP = 32
+#: Memory for prompts that lost their slot, MiB; llama.cpp would take 8 GiB.
+PROMPT_CACHE_MIB = 128
+
+
+class Llama:
+    """A `ChatModel`; concurrent replies share its slots."""
+
+    def __init__(self, path: Path, title: str, threads: int) -> None:
+        import xllamacpp  # noqa: PLC0415
+
+        self.title = title
+        #: Something its users should know, such as that it stands in for another.
+        self.note = ""
+        params = xllamacpp.CommonParams()
+        params.model.path = str(path)
+        params.n_ctx = CONTEXT * SLOTS
+        params.n_parallel = SLOTS
+        params.n_batch = params.n_ubatch = PROMPT_STEP
+        params.cache_ram_mib = PROMPT_CACHE_MIB
+        params.n_gpu_layers = 0
+        params.verbosity = -1
+        for cpu in (params.cpuparams, params.cpuparams_batch):
+            cpu.n_threads = threads
+        try:
+            self._server: Any = xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise InputError(
+                f"{path.name} could not be loaded as a chat model: {error}. "
+                "It must be a GGUF file of a model that llama.cpp knows."
+            ) from error
+
+    def warm(self, system: str) -> None:
+        """Read the system prompt once, so that the first question finds it cached."""
+        prompts = (Prompt("system", system), Prompt("user", "Hi"))
+        self.reply(prompts, Sampling(max_tokens=1), lambda text: None, Cancel())
+
+    def reply(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        put: Callable[[str], None],
+        cancel: Cancel,
+    ) -> Usage:
+        """Write a reply; see `ChatModel`. Drops the oldest exchanges that do not fit."""
+        prompts = list(prompts)
+        while True:
+            stream = _Stream(put, cancel)
+            self._server.handle_chat_completions(_request(prompts, sampling), stream)
+            if not stream.too_long:
+                return stream.finish()
+            prompts = _without_oldest_exchange(prompts, stream.too_long)
+
+
+class _Stream:
+    """Takes the chunks of one reply; returning True ends the reply within a token."""
+
+    def __init__(self, put: Callable[[str], None], cancel: Cancel) -> None:
+        self._put = put
+        self._cancel = cancel
+        self._raised: Exception | None = None
+        self._usage = Usage()
+        self.too_long = ""
+
+    def __call__(self, chunk: dict[str, Any]) -> bool:
+        try:
+            return self._take(chunk)
+        except Exception as error:  # noqa: BLE001  (an exception would be lost in native code)
+            self._raised = error
+            return True
+
+    def _take(self, chunk: dict[str, Any]) -> bool:
+        if error := chunk.get("error"):
+            if error.get("type") != "exceed_context_size_error":
+                raise EngineError(f"The chat model failed: {error.get('message', error)}")
+            self.too_long = f"{error['n_prompt_tokens']} tokens, the model takes {error['n_ctx']}"
+            return True
+        self._cancel.check()
+        if usage := chunk.get("usage"):
+            details = usage.get("prompt_tokens_details") or {}
+            self._usage = Usage(
+                usage["prompt_tokens"], details.get("cached_tokens", 0), usage["completion_tokens"]
+            )
+        for choice in chunk.get("choices", ()):
+            if text := choice["delta"].get("content"):
+                self._put(text)
+        return False
+
+    def finish(self) -> Usage:
+        if self._raised is not None:
+            raise self._raised
+        self._cancel.check()
+        return self._usage
+
+
+def _request(prompts: Sequence[Prompt], sampling: Sampling) -> dict[str, Any]:
+    seed = sampling.seed if sampling.seed is not None else secrets.randbits(31)
+    return {
+        "messages": [{"role": prompt.role, "content": prompt.text} for prompt in prompts],
+        "temperature": sampling.temperature,
+        "max_tokens": sampling.max_tokens,
+        "seed": seed,
+        # A cached prompt is rounded differently from a fresh one, and one rounding is
+        # enough to change a word: who asks for a seed wants the same words again.
+        "cache_prompt": sampling.seed is None,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        # Progress chunks let a cancel through while the prompt is still being read.
+        "return_progress": True,
+    }
+
+
+def _without_oldest_exchange(prompts: list[Prompt], sizes: str) -> list[Prompt]:
+    first = 1 if prompts[0].role == "system" else 0
+    if len(prompts) - first <= 1:
+        raise InputError(f"This is too long for the chat model ({sizes}). Shorten the text.")
+    return prompts[:first] + prompts[first + 2 :]

@@ -1,0 +1,191 @@
+"""What the page, the API and the command line are all made of.
+
+A request comes in here, is checked against the limits, waits for its models and
+its turn, and is handed to an engine. Nothing here knows who asked.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from dialogues import Dialogues
+from engines.base import Cancel, Conversation, Event, Sampling, SpeechEngine, Task, Turn
+from engines.cascade.parts import RECOGNIZER_RATE
+from engines.catalog import CATALOG, Entry
+from errors import InputError
+from model_loader import ModelHolder, default_budgets
+from settings import Settings
+from speech.files import Clip, ClipLimits, from_samples, read_clip
+from speech.pcm import Audio
+from turnstile import Turnstile
+from weights import Store
+
+#: After this time a load that failed is tried again when somebody asks, seconds.
+RETRY_AFTER = 60.0
+
+OnWait = Callable[[int], None]
+"""Told how many requests are ahead, each time that changes."""
+
+
+class Services:
+    """Engines, the models they borrow, and the rules of the house."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(settings.data / "weights", offline=settings.offline)
+        budgets = {"cpu": settings.memory_budget} if settings.memory_budget else None
+        self.models = ModelHolder(
+            default_budgets(budgets), settings.idle_unload or None, RETRY_AFTER
+        )
+        self.turnstile = Turnstile(settings.max_active, settings.max_queue)
+        self.dialogues = Dialogues(settings.max_sessions, settings.session_ttl)
+        self.entries = {entry.info.name: entry for entry in CATALOG}
+        self._engines = {name: self._open(entry) for name, entry in self.entries.items()}
+        self._limits = ClipLimits(
+            max_bytes=settings.max_upload,
+            max_seconds=settings.max_audio,
+            bytes_setting="PARLEY_MAX_UPLOAD",
+            seconds_setting="PARLEY_MAX_AUDIO",
+        )
+        self.engine(settings.engine)
+
+    def _open(self, entry: Entry) -> SpeechEngine:
+        known = {status.name for status in self.models.status()}
+        for spec in entry.specs(self.settings, self.store):
+            if spec.name not in known:
+                self.models.register(spec)
+        return entry.build(self.models)
+
+    def start(self) -> None:
+        """Begin the work in the background: warm-up and the unloading of idle models."""
+        self.models.start()
+        if self.settings.warm:
+            entry = self.entries[self.settings.engine]
+            self.models.warm([spec.name for spec in entry.specs(self.settings, self.store)])
+
+    def close(self) -> None:
+        """Stop what runs and free every model."""
+        self.models.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def engine(self, name: str | None = None) -> SpeechEngine:
+        """An engine by name; None is the one in the settings.
+
+        Raises:
+            InputError: If there is none of that name.
+        """
+        name = name or self.settings.engine
+        if name not in self._engines:
+            raise InputError(f"There is no engine {name!r}. Engines: {', '.join(self._engines)}.")
+        return self._engines[name]
+
+    def clip(self, source: str | Path | tuple[int, Any] | None) -> Clip:
+        """Read a sound file, or samples as Gradio gives them, for recognition.
+
+        Raises:
+            InputError: If it is no sound, or beyond the limits; the message says what to do.
+        """
+        if source is None:
+            raise InputError("There is no sound yet. Record something or choose a file.")
+        if isinstance(source, tuple):
+            rate, samples = source
+            return from_samples(rate, samples, RECOGNIZER_RATE, self._limits)
+        return read_clip(source, RECOGNIZER_RATE, self._limits)
+
+    def text(self, text: str | None) -> str:
+        """Check a text against the limits.
+
+        Raises:
+            InputError: If it is empty or too long.
+        """
+        if not (text or "").strip():
+            raise InputError("There is no text yet. Type something first.")
+        assert text is not None
+        if len(text) > self.settings.max_text:
+            raise InputError(
+                f"This text has {len(text):,} characters; the limit is "
+                f"{self.settings.max_text:,} (PARLEY_MAX_TEXT). Shorten it or cut it into parts."
+            )
+        return text
+
+    def transcribe(
+        self,
+        audio: Audio,
+        *,
+        engine: str | None = None,
+        language: str | None = None,
+        cancel: Cancel,
+        on_wait: OnWait | None = None,
+    ) -> Iterator[Event]:
+        """Recognize speech; see `SpeechEngine.transcribe`."""
+        chosen = self.engine(engine)
+        with self._admitted(chosen, "asr", language, cancel, on_wait):
+            yield from chosen.transcribe(audio, language=language, cancel=cancel)
+
+    def speak(
+        self,
+        text: str,
+        voice: str | None = None,
+        *,
+        engine: str | None = None,
+        seed: int | None = None,
+        cancel: Cancel,
+        on_wait: OnWait | None = None,
+    ) -> Iterator[Event]:
+        """Synthesize speech; see `SpeechEngine.speak`."""
+        text = self.text(text)
+        chosen = self.engine(engine)
+        with self._admitted(chosen, "tts", None, cancel, on_wait):
+            yield from chosen.speak(text, voice, seed=seed, cancel=cancel)
+
+    def converse(
+        self,
+        turn: Turn,
+        conversation: Conversation,
+        voice: str | None = None,
+        *,
+        engine: str | None = None,
+        sampling: Sampling = Sampling(),
+        language: str | None = None,
+        spoken: bool = True,
+        cancel: Cancel,
+        on_wait: OnWait | None = None,
+    ) -> Iterator[Event]:
+        """Answer a turn; see `SpeechEngine.converse`."""
+        if turn.audio is None or turn.text.strip():
+            self.text(turn.text)
+        chosen = self.engine(engine)
+        task: Task = "sqa" if spoken else "text"
+        with self._admitted(chosen, task, language, cancel, on_wait):
+            yield from chosen.converse(
+                turn,
+                conversation,
+                voice,
+                sampling=sampling,
+                language=language,
+                spoken=spoken,
+                cancel=cancel,
+            )
+
+    @contextmanager
+    def _admitted(
+        self,
+        engine: SpeechEngine,
+        task: Task,
+        language: str | None,
+        cancel: Cancel,
+        on_wait: OnWait | None,
+    ) -> Iterator[None]:
+        """Wait for the models, then for a turn; in this order, because whoever waits
+        for a download must not keep others from working."""
+        if task not in engine.info.tasks:
+            raise InputError(f"{engine.info.title} cannot do this. Choose another engine or task.")
+        names = engine.models(task, language)
+        with self.models.use(*names, cancel=cancel), self.turnstile.enter(cancel, on_wait):
+            yield

@@ -1,0 +1,91 @@
+"""Every knob of Parley, once: environment (`PARLEY_...`), `.env`, command line."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: Where weights, voices and histories live unless told otherwise.
+DEFAULT_DATA = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "parley"
+
+MEGABYTE = 1_000_000
+
+
+class Settings(BaseSettings):
+    """What can be set, with its default and what it does.
+
+    `PARLEY_PORT=8000`, a line `PARLEY_PORT=8000` in `.env` and `--port 8000`
+    mean the same; the command line wins, then the environment.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="PARLEY_", env_file=".env", extra="ignore", frozen=True
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every one.")
+    port: int = Field(7860, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    share: bool = Field(False, description="Also open a public Gradio link.")
+    auth: str = Field(
+        "", repr=False, description="Logins as user:password, separated by commas."
+    )
+    engine: str = Field("embedded", description="The engine that is selected at start.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models run.")
+    chat_model: str = Field(
+        "default",
+        description="Chat model of the embedded engine: default, small, the path of a GGUF file, "
+        "or a Hub id (owner/repo/file.gguf).",
+    )
+    threads: int = Field(
+        0, ge=0, le=256, description="CPU threads of each model; 0 takes all physical cores."
+    )
+    offline: bool = Field(False, description="Never fetch anything; say what is missing.")
+    data: Path = Field(DEFAULT_DATA, description="Folder for weights and everything kept.")
+    memory_budget: int = Field(
+        0, ge=0, description="Bytes that loaded models may take; 0: 80 % of the free memory."
+    )
+    idle_unload: float = Field(
+        1800.0, ge=0, description="Seconds after which an unused model is unloaded; 0: never."
+    )
+    warm: bool = Field(True, description="Fetch and load the models in the background at start.")
+    max_upload: int = Field(
+        200 * MEGABYTE, gt=0, description="Largest file that is accepted, bytes."
+    )
+    max_audio: float = Field(3600.0, gt=0, description="Longest clip that is accepted, seconds.")
+    max_text: int = Field(
+        100_000, gt=0, description="Longest text that is spoken or answered, characters."
+    )
+    max_queue: int = Field(20, ge=1, description="Requests that may wait; more are refused.")
+    max_active: int = Field(2, ge=1, description="Requests that are worked on at once.")
+    max_sessions: int = Field(200, ge=1, description="Dialogues kept for the API.")
+    session_ttl: float = Field(3600.0, gt=0, description="Seconds until a dialogue is forgotten.")
+
+    @field_validator("auth")
+    @classmethod
+    def _check_auth(cls, value: str) -> str:
+        for login in filter(None, value.split(",")):
+            user, _, password = login.partition(":")
+            if not (user and password):
+                raise ValueError("a login is user:password, and logins are separated by commas")
+        return value
+
+    @field_validator("data")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def logins(self) -> list[tuple[str, str]]:
+        """Who may log in: users and passwords."""
+        pairs = (login.partition(":") for login in self.auth.split(",") if login)
+        return [(user, password) for user, _, password in pairs]
+
+    @property
+    def model_threads(self) -> int:
+        """CPU threads each model gets."""
+        if self.threads:
+            return self.threads
+        import psutil  # noqa: PLC0415  (only needed when nothing was set)
+
+        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
