@@ -13,9 +13,7 @@ from services import Services
 from settings import Settings
 
 
-class Parley(
-    Settings, cli_prog_name="app.py", cli_implicit_flags=True, cli_kebab_case=True
-):
+class Parley(Settings, cli_prog_name="app.py", cli_implicit_flags=True, cli_kebab_case=True):
     """Talk to, listen to, compare and measure open speech-to-speech systems.
 
     Without a command: starts the page. Every option can also be set in the
@@ -34,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
         settings = CliApp.run(Parley, cli_args=sys.argv[1:] if arguments is None else arguments)
         command = get_subcommand(settings, is_required=False)
         with Services(settings) as services:
-            return _serve(services) if command is None else _command(services, command)
+            if isinstance(command, cli.Command):
+                return _command(services, command)
+            return _serve(services)
     except (ValidationError, SettingsError) as error:
         sys.stderr.write(f"{_plain(error)}\n")
         return 2

@@ -116,6 +116,9 @@ class Ask(BaseModel):
         desk.each(self.files, work)
 
 
+Command = Transcribe | Speak | Ask
+
+
 class Desk:
     """What a command needs: the services, a progress bar, a place for its results."""
 

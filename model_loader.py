@@ -185,13 +185,9 @@ class ModelHolder:
         """
         self._stop_sweeping.set()
         with self._changed:
+            # Those who wait for loads give up now, which calls the loads off.
             self._queue.closed = True
-            loading = [slot for slot in self._slots.values() if slot.state == "loading"]
-            reports = [slot.load.report for slot in loading]
             self._serve()
-        for report in reports:
-            report.cancel.set()
-        with self._changed:
             self._changed.wait_for(lambda: not self._queue.residents(), timeout)
             for slot in self._queue.residents():
                 logger.warning("%s is still %s at shutdown", slot, slot.state)
@@ -358,6 +354,7 @@ def _status(slot: Slot, now: float) -> ModelStatus:
         users=slot.users,
         progress=slot.load.report.progress if slot.state == "loading" else None,
         failure=slot.failure.message if slot.failure else None,
+        note=slot.load.report.note if slot.state == "ready" else "",
         idle_seconds=None if slot.last_used == NEVER else now - slot.last_used,
     )
 

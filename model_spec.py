@@ -37,11 +37,14 @@ class LoadReport:
         cancel: Set once nobody waits for the model any more; the loader should
             then raise `CancelledError` as soon as it can (`report.cancel.check()`).
         progress: What was reported last.
+        note: Something users of the model should know once it is loaded, such as
+            that it stands in for another one.
     """
 
     def __init__(self) -> None:
         self.cancel = Cancel()
         self.progress = Progress("loading")
+        self.note = ""
 
     def update(
         self,
@@ -89,6 +92,7 @@ class ModelStatus:
         users: Requests that hold the model or wait for its load.
         progress: Of the load that runs; None in every other state.
         failure: Why the last load failed; None in every other state.
+        note: What its loader wants its users to know; empty in every other state than ready.
         idle_seconds: Seconds since a request last held it; None if none ever did.
     """
 
@@ -100,4 +104,5 @@ class ModelStatus:
     users: int
     progress: Progress | None
     failure: str | None
+    note: str
     idle_seconds: float | None

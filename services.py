@@ -4,7 +4,7 @@ A request comes in here, is checked against the limits, waits for its models and
 its turn, and is handed to an engine. Nothing here knows who asked.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -29,9 +29,14 @@ OnWait = Callable[[int], None]
 
 
 class Services:
-    """Engines, the models they borrow, and the rules of the house."""
+    """Engines, the models they borrow, and the rules of the house.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: The rules.
+        catalog: The engines that can be chosen.
+    """
+
+    def __init__(self, settings: Settings, catalog: Sequence[Entry] = CATALOG) -> None:
         self.settings = settings
         self.store = Store(settings.data / "weights", offline=settings.offline)
         budgets = {"cpu": settings.memory_budget} if settings.memory_budget else None
@@ -40,7 +45,7 @@ class Services:
         )
         self.turnstile = Turnstile(settings.max_active, settings.max_queue)
         self.dialogues = Dialogues(settings.max_sessions, settings.session_ttl)
-        self.entries = {entry.info.name: entry for entry in CATALOG}
+        self.entries = {entry.info.name: entry for entry in catalog}
         self._engines = {name: self._open(entry) for name, entry in self.entries.items()}
         self._limits = ClipLimits(
             max_bytes=settings.max_upload,
@@ -95,7 +100,7 @@ class Services:
             raise InputError("There is no sound yet. Record something or choose a file.")
         if isinstance(source, tuple):
             rate, samples = source
-            return from_samples(rate, samples, RECOGNIZER_RATE, self._limits)
+            return from_samples(rate, samples, rate=RECOGNIZER_RATE, limits=self._limits)
         return read_clip(source, RECOGNIZER_RATE, self._limits)
 
     def text(self, text: str | None) -> str:
@@ -182,8 +187,8 @@ class Services:
         cancel: Cancel,
         on_wait: OnWait | None,
     ) -> Iterator[None]:
-        """Wait for the models, then for a turn; in this order, because whoever waits
-        for a download must not keep others from working."""
+        """Wait for the models, then for a turn."""
+        # In this order: whoever waits for a download must not keep others from working.
         if task not in engine.info.tasks:
             raise InputError(f"{engine.info.title} cannot do this. Choose another engine or task.")
         names = engine.models(task, language)

@@ -27,9 +27,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every one.")
     port: int = Field(7860, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     share: bool = Field(False, description="Also open a public Gradio link.")
-    auth: str = Field(
-        "", repr=False, description="Logins as user:password, separated by commas."
-    )
+    auth: str = Field("", repr=False, description="Logins as user:password, separated by commas.")
     engine: str = Field("embedded", description="The engine that is selected at start.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models run.")
     chat_model: str = Field(

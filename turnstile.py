@@ -76,7 +76,6 @@ class Turnstile:
     def _wait_for_turn(
         self, ticket: _Ticket, cancel: Cancel, on_position: Callable[[int], None] | None
     ) -> None:
-        cancel.check()
         self._queue_up(ticket)
         forget = cancel.on_set(self._wake)
         try:

@@ -1,10 +1,11 @@
 """What happens when something is asked in the chat tab."""
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypedDict
 
+import gradio as gr
 import numpy as np
 
 from demos.clips import Player
@@ -13,14 +14,32 @@ from demos.header import waiting_for
 from demos.panel import Options
 from demos.running import Running
 from demos.thread import Ask, Reply, Thread
-from engines.base import AudioChunk, Cancel, Event, Task, Turn
+from engines.base import AudioChunk, Cancel, Event, Span, Task, Turn
 from errors import CancelledError, ParleyError
-from services import Services
+from services import OnWait, Services
+from speech.pcm import Audio
 
 logger = logging.getLogger(__name__)
 
 #: Ends the stream of a reply: the browser's decoder plays a piece when the next is there.
 CLOSING_SILENCE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the page shows from now on.
+
+    Attributes:
+        messages: The whole dialogue.
+        thread: What the session keeps.
+        sound: Speech to append to the stream, as rate and int16 samples.
+        timed: A player of the user's clip with subtitles.
+    """
+
+    messages: list[dict[str, Any]]
+    thread: Thread
+    sound: tuple[int, Any] | None = None
+    timed: gr.Audio | None = None
 
 
 class Answers:
@@ -33,31 +52,25 @@ class Answers:
 
     def answer(
         self, task: Task, ask: Ask, thread: Thread, options: Options, session: str | None
-    ) -> Iterator[tuple[list[dict[str, Any]], tuple[int, Any] | None, Thread]]:
-        """Views of the reply as it grows: messages, new sound, the thread."""
+    ) -> Iterator[View]:
+        """Views of the reply as it grows."""
         cancel = self.running.begin(session)
-        thread = thread.asking(ask)
-        conversation = replace(
-            thread.conversation, system=options.system, limit=int(options.history)
-        )
-        thread = replace(thread, conversation=conversation)
+        thread = thread.asking(ask, system=options.system, limit=int(options.history))
         reply = Reply(thread, self._player, is_transcript=task == "asr")
-        ahead = 0
-
-        def on_wait(count: int) -> None:
-            nonlocal ahead
-            ahead = count
-
-        notice, rate = "", None
-        yield reply.messages(waiting_for(self._services, ahead)), None, thread
+        waiting = _Waiting(self._services)
+        notice, rate, clip = "", None, None
+        yield View(reply.messages(waiting.text()), thread)
         try:
-            events = self._request(task, ask, thread, options, cancel, on_wait)
+            clip = self._services.clip(ask.clip) if ask.clip or task == "asr" else None
+            reply.remark(clip.notes if clip else ())
+            turn = Turn(clip.audio if clip else None, ask.text)
+            events = self._request(task, turn, thread, options, cancel, waiting.notice)
             for batch in follow(events, cancel):
                 for event in batch:
                     reply.take(event)
                 sound = _sound(batch)
                 rate = sound[0] if sound else rate
-                yield reply.messages(waiting_for(self._services, ahead)), sound, thread
+                yield View(reply.messages(waiting.text()), thread, sound)
         except CancelledError:
             notice = "Stopped."
         except ParleyError as error:
@@ -69,46 +82,65 @@ class Answers:
             cancel.set()
             thread = reply.end(notice)
         tail = (rate, np.zeros(int(rate * CLOSING_SILENCE), np.int16)) if rate else None
-        yield list(thread.messages), tail, thread
+        timed = _timed(clip.audio, reply.spans) if clip and task == "asr" else None
+        yield View(list(thread.messages), thread, tail, timed)
 
     def _request(
         self,
         task: Task,
-        ask: Ask,
+        turn: Turn,
         thread: Thread,
         options: Options,
         cancel: Cancel,
-        on_wait: Callable[[int], None],
+        on_wait: OnWait,
     ) -> Iterator[Event]:
-        services, language = self._services, options.language or None
+        common: _Common = {"engine": options.engine, "cancel": cancel, "on_wait": on_wait}
+        language = options.language or None
         if task == "tts":
-            yield from services.speak(
-                ask.text,
-                options.voice,
-                engine=options.engine,
-                seed=options.sampling.seed,
-                cancel=cancel,
-                on_wait=on_wait,
-            )
-            return
-        audio = services.clip(ask.clip).audio if ask.clip or task == "asr" else None
+            seed = options.sampling.seed
+            return self._services.speak(turn.text, options.voice, seed=seed, **common)
         if task == "asr":
-            assert audio is not None
-            yield from services.transcribe(
-                audio, engine=options.engine, language=language, cancel=cancel, on_wait=on_wait
-            )
-            return
-        yield from services.converse(
-            Turn(audio, ask.text),
+            assert turn.audio is not None
+            return self._services.transcribe(turn.audio, language=language, **common)
+        return self._services.converse(
+            turn,
             thread.conversation,
             options.voice,
-            engine=options.engine,
             sampling=options.sampling,
             language=language,
             spoken=task == "sqa",
-            cancel=cancel,
-            on_wait=on_wait,
+            **common,
         )
+
+
+class _Common(TypedDict):
+    engine: str
+    cancel: Cancel
+    on_wait: OnWait
+
+
+class _Waiting:
+    """What a request that has given nothing yet is waiting for."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._ahead = 0
+
+    def notice(self, ahead: int) -> None:
+        """Told by the turnstile how many requests are ahead."""
+        self._ahead = ahead
+
+    def text(self) -> str:
+        return waiting_for(self._services, self._ahead)
+
+
+def _timed(audio: Audio, spans: tuple[Span, ...]) -> gr.Audio | None:
+    """The clip with its words as subtitles, which the small players of the chat lack."""
+    if not spans:
+        return None
+    subtitles = [{"text": span.text, "timestamp": [span.start, span.end]} for span in spans]
+    # As samples: for a file, Gradio would call ffprobe, which a bare machine lacks.
+    return gr.Audio((audio.rate, audio.pcm16()), subtitles=subtitles, visible=True)
 
 
 def _sound(batch: list[Event]) -> tuple[int, Any] | None:
@@ -117,4 +149,3 @@ def _sound(batch: list[Event]) -> tuple[int, Any] | None:
     if not chunks:
         return None
     return chunks[0].rate, np.concatenate([chunk.pcm16() for chunk in chunks])
-

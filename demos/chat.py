@@ -23,6 +23,12 @@ EMPTY: dict[Task, str] = {
     "tts": "### Text to speech\nType or paste a text. You hear the first words at once.",
     "text": "### Text chat\nThe chat model alone, without a voice.",
 }
+NOTHING: dict[Task, str] = {
+    "sqa": "Record or type a question first.",
+    "asr": "Record something or choose a sound file first.",
+    "tts": "Type a text first.",
+    "text": "Type something first.",
+}
 TAKES_SOUND = {"sqa", "asr"}
 TAKES_TEXT = {"sqa", "tts", "text"}
 GIVES_SOUND = {"sqa", "tts"}
@@ -38,6 +44,7 @@ class Widgets:
     task: gr.Radio
     chat: gr.Chatbot
     live: gr.Audio
+    timed: gr.Audio
     chips: list[gr.Button]
     clip: gr.Audio
     text: gr.Textbox
@@ -48,10 +55,10 @@ class Widgets:
     panel: Panel
 
 
-def build(services: Services, engine: gr.Dropdown) -> None:
+def build(services: Services, engine: gr.Dropdown, page: gr.Blocks) -> None:
     """Lay out the tab and wire it."""
     widgets = _layout(services, engine)
-    _wire(widgets, Answers(services), services.settings.session_ttl)
+    _wire(page, widgets, Answers(services), services.settings.session_ttl)
 
 
 def _layout(services: Services, engine: gr.Dropdown) -> Widgets:
@@ -66,7 +73,6 @@ def _layout(services: Services, engine: gr.Dropdown) -> Widgets:
         placeholder=EMPTY["sqa"],
         label="Dialogue",
         show_label=False,
-        height="50vh",
         elem_id="chat",
         buttons=["copy", "copy_all"],
         latex_delimiters=[],
@@ -79,6 +85,13 @@ def _layout(services: Services, engine: gr.Dropdown) -> Widgets:
         interactive=False,
         elem_id="live",
         buttons=[],
+    )
+    timed = gr.Audio(
+        label="Your clip, with its words as subtitles",
+        interactive=False,
+        elem_id="timed",
+        visible=False,
+        buttons=["download"],
     )
     with gr.Row(elem_id="samples"):
         chips = [gr.Button(sample.label, size="sm", min_width=90) for sample in SAMPLES["sqa"]]
@@ -94,8 +107,8 @@ def _layout(services: Services, engine: gr.Dropdown) -> Widgets:
         text = gr.Textbox(
             label="Or type",
             placeholder="Enter sends, Shift+Enter makes a new line",
-            lines=3,
-            max_lines=8,
+            lines=1,  # More, and Enter would no longer send.
+            max_lines=6,
             elem_id="text",
             min_width=260,
         )
@@ -105,14 +118,25 @@ def _layout(services: Services, engine: gr.Dropdown) -> Widgets:
         retry = gr.Button("Retry", elem_id="retry", min_width=70)
         clear = gr.Button("Clear", elem_id="clear", min_width=70)
     return Widgets(
-        task, chat, live, chips, clip, text, send, stop, retry, clear, panel.build(services, engine)
+        task,
+        chat,
+        live,
+        timed,
+        chips,
+        clip,
+        text,
+        send,
+        stop,
+        retry,
+        clear,
+        panel.build(services, engine),
     )
 
 
-def _wire(w: Widgets, answers: Answers, session_ttl: float) -> None:
+def _wire(page: gr.Blocks, w: Widgets, answers: Answers, session_ttl: float) -> None:
     threads = gr.State({}, time_to_live=session_ttl)
     asked = gr.State(None, time_to_live=session_ttl)
-    options = w.panel.inputs
+    options, buttons = w.panel.inputs, [w.send, w.stop]
     quick: dict[str, Any] = {
         "queue": False,
         "show_progress": "hidden",
@@ -122,36 +146,40 @@ def _wire(w: Widgets, answers: Answers, session_ttl: float) -> None:
     def answer(
         task: Task, ask: Ask | None, threads: Threads, request: gr.Request, *chosen: Any
     ) -> Iterator[tuple[Any, ...]]:
+        if ask is None:
+            yield (gr.skip(),) * 4
+            return
         thread = threads.get(task, Thread())
-        if ask is None:  # A retry; the state knows of what.
-            ask, thread = thread.last, thread.before
-        views = answers.answer(task, ask, thread, Options(*chosen), request.session_hash)
-        for messages, sound, grown in views:
-            yield messages, gr.skip() if sound is None else sound, {**threads, task: grown}
+        for view in answers.answer(task, ask, thread, Options(*chosen), request.session_hash):
+            yield (
+                view.messages,
+                gr.skip() if view.sound is None else view.sound,
+                gr.skip() if view.timed is None else view.timed,
+                {**threads, task: view.thread},
+            )
 
     def run(event: gr.events.Dependency) -> None:
         """Answer what `event` put into `asked`, with Stop lit meanwhile."""
-        event.success(
+        event.then(
             answer,
             [w.task, asked, threads, *options],
-            [w.chat, w.live, threads],
+            [w.chat, w.live, w.timed, threads],
             show_progress="hidden",
             api_visibility="private",
             concurrency_limit=None,
             trigger_mode="multiple",
-        ).then(_idle, None, [w.send, w.stop], **quick)
+        ).then(_idle, None, buttons, **quick)
 
     def on_send(task: Task, clip: str | None, text: str) -> tuple[Any, ...]:
         clip = clip if task in TAKES_SOUND else None
         text = text if task in TAKES_TEXT else ""
         if clip is None and not text.strip():
-            raise gr.Error(_nothing(task), title="Nothing to send", print_exception=False)
+            gr.Warning(NOTHING[task], title="Nothing to send")
+            return None, clip, text, *_idle()
         return Ask(clip, text), None, "", *_busy()
 
     def on_recorded(task: Task, clip: str | None, text: str, at_once: bool) -> tuple[Any, ...]:
-        if not at_once or clip is None:
-            raise gr.Error("", visible=False, print_exception=False)
-        return on_send(task, clip, text)
+        return on_send(task, clip, text) if at_once else (None, clip, text, *_idle())
 
     def on_sample(index: int) -> Any:
         def take(task: Task) -> tuple[Any, ...]:
@@ -161,15 +189,18 @@ def _wire(w: Widgets, answers: Answers, session_ttl: float) -> None:
         return take
 
     def on_retry(task: Task, threads: Threads) -> tuple[Any, ...]:
-        if threads.get(task, Thread()).before is None:
-            raise gr.Error("Ask something first.", title="Nothing to retry", print_exception=False)
-        return None, *_busy()
+        thread = threads.get(task, Thread())
+        if thread.last is None or thread.before is None:
+            gr.Warning("Ask something first.", title="Nothing to retry")
+            return None, threads, *_idle()
+        return thread.last, {**threads, task: thread.before}, *_busy()
 
     def on_task(task: Task, threads: Threads, request: gr.Request) -> tuple[Any, ...]:
         answers.running.stop(request.session_hash)
         return (
             gr.Chatbot(list(threads.get(task, Thread()).messages), placeholder=EMPTY[task]),
             gr.Audio(None, visible=task in GIVES_SOUND),
+            gr.Audio(None, visible=False),
             gr.Audio(visible=task in TAKES_SOUND),
             gr.Textbox(visible=task in TAKES_TEXT, label="Or type" if task == "sqa" else "Text"),
             "" if task == "asr" else "en",
@@ -178,38 +209,31 @@ def _wire(w: Widgets, answers: Answers, session_ttl: float) -> None:
 
     def on_clear(task: Task, threads: Threads, request: gr.Request) -> tuple[Any, ...]:
         answers.running.stop(request.session_hash)
-        return [], None, {**threads, task: Thread()}
+        return [], None, gr.Audio(None, visible=False), {**threads, task: Thread()}
 
     def on_stop(request: gr.Request) -> None:
         answers.running.stop(request.session_hash)
 
-    composer, buttons = [w.clip, w.text], [w.send, w.stop]
-    run(
-        gr.on(
-            [w.send.click, w.text.submit],
-            on_send,
-            [w.task, *composer],
-            [asked, *composer, *buttons],
-            **quick,
-        )
-    )
+    composer, sent = [w.clip, w.text], [asked, w.clip, w.text, *buttons]
+    # Queued, unlike the others: only then can they show a warning.
+    asking: dict[str, Any] = {**quick, "queue": True}
+    run(gr.on([w.send.click, w.text.submit], on_send, [w.task, *composer], sent, **asking))
     recorded = [w.task, *composer, w.panel.at_once]
-    run(w.clip.stop_recording(on_recorded, recorded, [asked, *composer, *buttons], **quick))
+    run(w.clip.stop_recording(on_recorded, recorded, sent, **asking))
+    run(w.retry.click(on_retry, [w.task, threads], [asked, threads, *buttons], **asking))
     for index, chip in enumerate(w.chips):
         run(chip.click(on_sample(index), w.task, [asked, *buttons], **quick))
-    run(w.retry.click(on_retry, [w.task, threads], [asked, *buttons], **quick))
     w.stop.click(on_stop, **quick)
-    w.clear.click(on_clear, [w.task, threads], [w.chat, w.live, threads], **quick)
-    switched = [w.chat, w.live, w.clip, w.text, w.panel.language, *w.chips]
+    gr.on(
+        [w.clear.click, w.chat.clear],
+        on_clear,
+        [w.task, threads],
+        [w.chat, w.live, w.timed, threads],
+        **quick,
+    )
+    switched = [w.chat, w.live, w.timed, w.clip, w.text, w.panel.language, *w.chips]
     w.task.change(on_task, [w.task, threads], switched, **quick)
-    gr.context.Context.root_block.unload(on_stop)  # type: ignore[union-attr]
-
-
-def _nothing(task: Task) -> str:
-    return {
-        "asr": "Record something or choose a sound file first.",
-        "sqa": "Record or type a question first.",
-    }.get(task, "Type something first.")
+    page.unload(on_stop)
 
 
 def _busy() -> tuple[Any, Any]:

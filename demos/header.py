@@ -15,7 +15,7 @@ PERIOD = 1.0
 def build(services: Services) -> gr.Dropdown:
     """Lay out the header; returns the engine switch."""
     with gr.Row(elem_id="parley-header", equal_height=True):
-        gr.HTML('<h1 class="parley-name">Parley</h1>', min_width=90)
+        gr.HTML('<h1 class="parley-name">Parley</h1>', min_width=0, padding=False)
         engine = gr.Dropdown(
             [(entry.info.title, name) for name, entry in services.entries.items()],
             value=services.settings.engine,
@@ -25,7 +25,7 @@ def build(services: Services) -> gr.Dropdown:
             elem_id="parley-engine",
             min_width=180,
         )
-        status = gr.HTML(status_line(services), elem_id="parley-status", min_width=200)
+        status = gr.HTML(status_line(services), elem_id="parley-status", padding=False)
     gr.Timer(PERIOD).tick(
         lambda: status_line(services),
         outputs=status,

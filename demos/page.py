@@ -26,7 +26,7 @@ def build(services: Services) -> gr.Blocks:
     ) as page:
         engine = header.build(services)
         with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", id="chat"):
-            chat.build(services, engine)
+            chat.build(services, engine, page)
         api.build(services)
     page.queue(default_concurrency_limit=HANDLERS)
     return page
@@ -39,7 +39,8 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
     page = build(services)
     page.launch(
         server_name=settings.host,
-        server_port=settings.port or _any_port(),
+        # Given none, Gradio takes the first free one from its default on.
+        server_port=settings.port or None,
         share=settings.share,
         auth=settings.logins or None,
         prevent_thread_lock=not block,
@@ -67,6 +68,13 @@ def theme() -> gr.themes.Base:
         radius_size="md",
         font=["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "monospace"],
+    ).set(
+        # White on the accent's middle shade has a contrast of 2.5; AA asks for 4.5.
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+        button_primary_text_color="white",
     )
 
 
@@ -86,8 +94,3 @@ def put_ffmpeg_on_path(settings: Settings) -> None:
         link.unlink(missing_ok=True)
         link.symlink_to(target)
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}{os.pathsep}{folder}"
-
-
-def _any_port() -> None:
-    """Gradio searches from its default port on when it is given none."""
-    return

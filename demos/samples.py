@@ -49,8 +49,10 @@ SAMPLES: dict[Task, tuple[Sample, Sample, Sample]] = {
     ),
     "text": (
         Sample("Explain a word", text="What does 'prosody' mean? One sentence, please."),
-        Sample("Compare", text="In two sentences: how do a cascade and an end-to-end speech "
-               "model differ?"),
+        Sample(
+            "Compare",
+            text="In two sentences: how do a cascade and an end-to-end speech model differ?",
+        ),
         Sample("Rewrite", text="Rewrite politely: send me the file now."),
     ),
 }

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field, replace
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from gradio.components.chatbot import ComponentMessage
@@ -53,9 +52,11 @@ class Thread:
     last: Ask | None = None
     before: "Thread | None" = None
 
-    def asking(self, ask: Ask) -> "Thread":
+    def asking(self, ask: Ask, *, system: str, limit: int) -> "Thread":
         """The thread with a new question; only one step back is kept."""
-        return replace(self, last=ask, before=replace(self, before=None))
+        conversation = replace(self.conversation, system=system, limit=limit)
+        before = replace(self, before=None)
+        return replace(self, conversation=conversation, last=ask, before=before)
 
 
 class Reply:
@@ -80,7 +81,12 @@ class Reply:
         self._clip: ComponentMessage | None = None
         self._timings: Timings | None = None
         self._notice = ""
+        self._notes: tuple[str, ...] = ()
         self._own_clip = player.show(self._ask.clip) if self._ask.clip else None
+
+    def remark(self, notes: tuple[str, ...]) -> None:
+        """Add notes on the user's clip."""
+        self._notes = notes
 
     def take(self, event: Event) -> None:
         """Note what happened."""
@@ -112,15 +118,14 @@ class Reply:
         if self._said:
             question = Turn(text=self._ask.text).question(self._heard)
             conversation = conversation.after(question, self._said)
-        return replace(
-            self._thread, messages=tuple(self.messages()), conversation=conversation
-        )
+        return replace(self._thread, messages=tuple(self.messages()), conversation=conversation)
 
     def messages(self, waiting: str = "") -> list[dict[str, Any]]:
         """The whole thread as the chat shows it now; `waiting` says what for."""
         heard = "" if self._is_transcript else self._heard
         answer = self._heard if self._is_transcript else self._said
-        asked = [self._own_clip, self._ask.text.strip() or None, heard or None]
+        notes = [_aside(note, "note") for note in self._notes]
+        asked = [self._own_clip, self._ask.text.strip() or None, heard or None, *notes]
         replied = [
             answer or None,
             self._clip,
@@ -135,9 +140,9 @@ class Reply:
         ]
 
     @property
-    def path(self) -> Path | None:
-        """Where the spoken reply is kept."""
-        return self._writer.path if self._writer else None
+    def spans(self) -> tuple[Span, ...]:
+        """The timed words of the user's clip, as far as they are known."""
+        return self._spans
 
 
 def _aside(text: str, kind: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from speech.level import duration_text, level_db, level_text
 from speech.pcm import Audio
 from speech.vad import Region, iter_regions
 
@@ -18,6 +19,8 @@ LONGEST_PAUSE = 2.0
 #: averaged over 50 ms so that the valley between two periods of a low voice is no moment.
 STEP_SECONDS = 0.01
 SMOOTH_STEPS = 5
+#: Below this level (dBFS) a clip is more likely too far away than without speech.
+QUIET_DB = -40.0
 #: Smaller windows would cut nearly every word.
 SMALLEST_WINDOW = 1.0
 
@@ -65,6 +68,19 @@ def split(audio: Audio, max_seconds: float = 28.0) -> Iterator[Segment]:
         edge = min(limit, end + PAD)
         last = round(edge * audio.rate)
         yield Segment(Audio(audio.samples[first:last], audio.rate), first / audio.rate)
+
+
+def no_speech_message(audio: Audio) -> str:
+    """What to tell a person whose clip holds no speech, with what can be done about it."""
+    level = level_db(audio.samples)
+    if level_text(level) == "silent":
+        advice = "Check that the microphone is on."
+    elif level < QUIET_DB:
+        advice = "Try closer to the microphone."
+    else:
+        advice = "It may hold only noise or music."
+    heard = f"{duration_text(audio.seconds)}, {level_text(level)}"
+    return f"I could not hear speech in this clip ({heard}). {advice}"
 
 
 def _bounded(audio: Audio, regions: Iterable[Region], longest: float) -> Iterator[Region]:

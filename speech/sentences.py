@@ -90,13 +90,14 @@ def spoken_clauses(tokens: Iterable[str]) -> Generator[str, None, None]:
         tokens: As for `clauses`.
 
     Yields:
-        What to say, never blank (see `speech.spoken.SpokenText`).
+        What to say, never blank (see `speech.spoken.SpokenText`), with the line
+        breaks that ended the clause: `speech.seams.pause_after` goes by them.
     """
     cleaner = SpokenText()
     with closing(clauses(tokens)) as source:
         for clause in source:
             if said := cleaner.feed(clause):
-                yield said
+                yield said + "\n" * clause[len(clause.rstrip()) :].count("\n")
         if said := cleaner.finish():
             yield said
 

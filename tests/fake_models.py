@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from engines.base import Cancel
+from engines.base import Cancel, Models
 from model_loader import LoadReport, ModelHolder, ModelSpec
 
 PATIENCE = 10.0  # Seconds after which a wait in a test has failed.
@@ -106,6 +106,13 @@ class House:
         self.clock.now += PATIENCE
         self.holder._wake()
 
+    def demolish(self) -> None:
+        """Let everything that is held up go on, and close the holder."""
+        for kind in self.kinds.values():
+            kind.may_load.set()
+            kind.may_close.set()
+        self.holder.close()
+
     def state(self, name: str) -> str:
         return self.status(name).state
 
@@ -166,3 +173,18 @@ class Borrower:
         with suppress(AssertionError):
             return self.failed()
         raise AssertionError("it took no notice of the cancel")
+
+
+def borrow(home: House, *names: str):
+    """Borrow and give back at once; the models."""
+    models: Models = home.holder
+    with models.use(*names, cancel=Cancel()) as borrowed:
+        return borrowed
+
+
+def loading(home: House, name: str) -> Borrower:
+    """A request whose load cannot end before `may_load` is set."""
+    home.kinds[name].may_load.clear()
+    borrower = Borrower(home, name)
+    until(lambda: home.kinds[name].reports)
+    return borrower

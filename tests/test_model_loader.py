@@ -1,19 +1,15 @@
-"""Loads, failures, idle time, shutdown. Real threads, fake models, a fake clock."""
+"""Loads, idle time, status, shutdown. Real threads, fake models, a fake clock."""
 
-import gc
-import logging
 import threading
-import traceback
-import weakref
 from types import SimpleNamespace
 
 import psutil
 import pytest
-from fake_models import PATIENCE, Borrower, House, until
+from fake_models import PATIENCE, Borrower, House, borrow, loading, until
 
 import model_loader
-from engines.base import Cancel, Models
-from errors import CancelledError, InputError, UnavailableError
+from engines.base import Cancel
+from errors import CancelledError, UnavailableError
 from model_loader import ModelSpec, Progress, default_budgets
 
 
@@ -23,25 +19,7 @@ def home():
     for name in "abc":
         made.add(name)
     yield made
-    for kind in made.kinds.values():
-        kind.may_load.set()
-        kind.may_close.set()
-    made.holder.close()
-
-
-def borrow(home: House, *names: str):
-    """Borrow and give back at once; the models."""
-    models: Models = home.holder
-    with models.use(*names, cancel=Cancel()) as borrowed:
-        return borrowed
-
-
-def loading(home: House, name: str) -> Borrower:
-    """A request whose load cannot end before `may_load` is set."""
-    home.kinds[name].may_load.clear()
-    borrower = Borrower(home, name)
-    until(lambda: home.kinds[name].reports)
-    return borrower
+    made.demolish()
 
 
 def test_models_come_in_the_order_asked_for(home):
@@ -136,95 +114,6 @@ def test_waiting_leaves_nothing_behind_on_a_cancel(home):
             assert cancel._callbacks == []
 
 
-def test_a_failed_load_is_remembered(home, caplog):
-    home.kinds["a"].error = OSError("disk on fire")
-    message = "A could not be loaded: OSError: disk on fire"
-    for _ in range(2):
-        with pytest.raises(UnavailableError) as caught:
-            borrow(home, "a")
-        assert str(caught.value) == message
-        assert isinstance(caught.value.__cause__, OSError)
-    assert home.kinds["a"].loads == 1
-    assert home.status("a").failure == message
-    assert [record.exc_info is not None for record in caplog.records] == [True]
-    assert "disk on fire" in caplog.text
-
-
-def test_a_failed_load_is_tried_again_after_a_time(home):
-    home.kinds["a"].error = OSError("disk on fire")
-    for seconds, loads in [(0, 1), (29, 1), (1, 2)]:
-        home.clock.now += seconds
-        with pytest.raises(UnavailableError):
-            borrow(home, "a")
-        assert home.kinds["a"].loads == loads
-
-
-def test_a_failed_load_is_tried_again_on_demand(home):
-    home.kinds["a"].error = OSError("disk on fire")
-    with pytest.raises(UnavailableError):
-        borrow(home, "a")
-    home.kinds["a"].error = None
-    home.holder.retry("a")
-    assert home.status("a").failure is None
-    borrow(home, "a")
-    home.holder.retry("a")  # Nothing to forget.
-    assert home.state("a") == "ready"
-
-
-def test_everybody_who_waits_for_a_load_hears_that_it_failed(home):
-    home.kinds["a"].error = SystemExit(3)  # Even what is no `Exception`.
-    slow = home.kinds["b"]
-    slow.may_load.clear()
-    users = [loading(home, "a"), Borrower(home, "b", "a"), Borrower(home, "a")]
-    until(lambda: home.status("a").users == 3)
-    home.kinds["a"].may_load.set()
-    errors = [user.failed() for user in users]
-    assert [type(error) for error in errors] == [UnavailableError] * 3
-    assert len(set(map(id, errors))) == 3  # Raising the same one on three threads would mix them.
-    assert home.status("a").users == 0
-
-
-def test_errors_for_the_user_keep_their_words(home):
-    home.kinds["a"].error = InputError("Put the file elsewhere.")
-    with pytest.raises(UnavailableError, match=r"^Put the file elsewhere\.$"):
-        borrow(home, "a")
-
-
-def test_a_loader_that_stops_by_itself_is_not_remembered_as_broken(home):
-    home.kinds["a"].error = CancelledError("Stopped.")
-    for loads in (1, 2):
-        with pytest.raises(UnavailableError, match="was stopped"):
-            borrow(home, "a")
-        assert home.state("a") == "absent"
-        assert home.kinds["a"].loads == loads
-
-
-def test_a_remembered_failure_keeps_no_half_loaded_model_alive(home):
-    class Weights:
-        pass
-
-    seen = []
-
-    def load(_report):
-        weights = Weights()
-        seen.append(weakref.ref(weights))
-        try:
-            raise OSError("disk on fire")
-        except OSError as error:
-            raise RuntimeError("half-way") from error
-
-    home.holder.register(ModelSpec("w", "W", "cpu", 1, load))
-    logging.disable()  # The test runner would keep the record and so the frames.
-    try:
-        with pytest.raises(UnavailableError) as caught:
-            borrow(home, "w")
-    finally:
-        logging.disable(logging.NOTSET)
-    gc.collect()
-    assert seen[0]() is None
-    assert "half-way" in "".join(traceback.format_exception(caught.value))
-
-
 def test_idle_models_leave(home):
     home.touch("a")
     user = Borrower(home, "b").holding()
@@ -272,6 +161,21 @@ def test_unload(home):
     assert home.journal == ["load a", "close a"]
 
 
+def test_unload_returns_only_when_the_model_is_gone(home):
+    home.touch("a")
+    home.kinds["a"].may_close.clear()
+    both = [threading.Thread(target=home.holder.unload, args=("a",)) for _ in range(2)]
+    both[0].start()
+    until(lambda: home.state("a") == "unloading")
+    both[1].start()
+    both[1].join(0.02)
+    assert both[1].is_alive()
+    home.kinds["a"].may_close.set()
+    for thread in both:
+        thread.join(PATIENCE)
+    assert home.journal == ["load a", "close a"]
+
+
 def test_unload_is_refused_while_somebody_waits_for_the_load(home):
     user = loading(home, "a")
     with pytest.raises(UnavailableError, match="in use"):
@@ -306,10 +210,11 @@ def test_status_tells_how_far_a_load_is(home):
     user = loading(home, "a")
     report = home.kinds["a"].reports[0]
     report.update("downloading", 0.25, bytes_done=7, seconds_left=3.0)
+    report.note = "the small one"
     status = home.status("a")
     assert (status.title, status.device, status.memory) == ("A", "cpu", 10**9)
     assert (status.state, status.users) == ("loading", 1)
-    assert status.progress == Progress("downloading", 0.25, 7, 3.0)
+    assert (status.progress, status.note) == (Progress("downloading", 0.25, 7, 3.0), "")
     assert home.holder.free_memory("cpu") == 8 * 10**9  # Set aside from the start.
     assert home.status("b").idle_seconds is None
     home.kinds["a"].may_load.set()
@@ -317,6 +222,7 @@ def test_status_tells_how_far_a_load_is(home):
     home.clock.now += 5
     status = home.status("a")
     assert (status.state, status.progress, status.idle_seconds) == ("ready", None, 5)
+    assert status.note == "the small one"
     assert [status.name for status in home.holder.status()] == ["a", "b", "c"]
 
 
@@ -357,11 +263,17 @@ def test_close_waits_for_users_for_a_time_and_never_closes_under_them(home):
     user = Borrower(home, "a").holding()
     home.holder.close(timeout=0.01)
     assert not user.models[0].closed
+
+
+def test_close_returns_when_the_last_model_is_gone(home):
+    user = Borrower(home, "a").holding()
     closing = threading.Thread(target=home.holder.close)
     closing.start()
+    closing.join(0.02)
+    assert closing.is_alive()
     user.leave()
     closing.join(PATIENCE)
-    assert user.models[0].closed
+    assert home.journal == ["load a", "close a"]
 
 
 def test_a_stubborn_load_that_ends_after_close_is_thrown_away(home):

@@ -8,12 +8,11 @@ import pytest
 
 from speech.files import read_clip
 from speech.pcm import Audio, concatenate, silence
-from speech.segments import _bounded, split
+from speech.segments import _bounded, no_speech_message, split
 from speech.vad import (
     FRAME,
     FRAMES_PER_RUN,
     SpeechDetector,
-    no_speech_message,
     speech_probabilities,
     speech_regions,
 )

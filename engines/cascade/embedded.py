@@ -116,7 +116,7 @@ def _chat(
             logger.warning("%s; the small chat model is used instead", error)
             reason = str(error)
         model = open_model(SMALL_CHAT, "SmolLM2 135M", report)
-        model.note = f"The small chat model answers, because the default one is not here: {reason}"
+        report.note = f"The small chat model answers, as the default one is not here. {reason}"
         return model
 
     choice = settings.chat_model

@@ -36,6 +36,7 @@ from speech.pcm import Audio, concatenate, silence
 from speech.seams import pause_after, trim
 from speech.segments import no_speech_message, split
 from speech.sentences import spoken_clauses
+from speech.spoken import paragraphs
 
 #: Short, because a CPU reads 75 tokens a second: these cost 0.5 s once, when warmed.
 SPOKEN_PROMPT = (
@@ -114,7 +115,9 @@ class Cascade:
         ):
             watch = Stopwatch()
             speaker = _Speaker(synthesizer, voice, seed)
-            clauses = stages.run("cutting the text", _each(lambda: spoken_clauses([text])))
+            clauses = stages.run(
+                "cutting the text", _each(lambda: spoken_clauses(paragraphs(text)))
+            )
             events = stages.run("speech synthesis", _each(lambda: speaker.speak(clauses)))
             for event in stages.read(events):
                 watch.mark("first_audio")
@@ -197,8 +200,7 @@ class _Reply:
         yield Finished(watch.timings(self.speaker.seconds if self.speaker else 0.0), self.usage)
 
     def _answer(self, stages: Stages, put: Put, watch: Stopwatch) -> None:
-        question = self._question(put, stages.stop)
-        watch.mark("recognized")
+        question = self._question(put, stages.stop, watch)
         prompts = self._prompts(question)
 
         def write(hand_on: Callable[[str], None]) -> None:
@@ -219,12 +221,13 @@ class _Reply:
             watch.mark("first_audio")
             put(clause)
 
-    def _question(self, put: Put, cancel: Cancel) -> str:
+    def _question(self, put: Put, cancel: Cancel, watch: Stopwatch) -> str:
         heard = ""
         if self.recognizer is not None and self.turn.audio is not None:
             for transcript in _recognize(self.recognizer, self.turn.audio, self.language, cancel):
                 put(transcript)
                 heard = transcript.text
+            watch.mark("recognized")
         return self.turn.question(heard)
 
     def _prompts(self, question: str) -> list[Prompt]:

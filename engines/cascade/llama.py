@@ -31,8 +31,6 @@ class Llama:
         import xllamacpp  # noqa: PLC0415
 
         self.title = title
-        #: Something its users should know, such as that it stands in for another.
-        self.note = ""
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_ctx = CONTEXT * SLOTS

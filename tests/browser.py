@@ -1,0 +1,121 @@
+"""A real browser for the tests: Debian's chromium, with a sound file as microphone."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+SHOTS = ROOT / "build" / "screenshots"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+#: Said by Gradio and its libraries about themselves, not about the page.
+HARMLESS = ("svelte.dev/e/", "ResizeObserver loop")
+
+
+def need_chromium() -> None:
+    """Skip where there is no browser; never in CI."""
+    if CHROMIUM:
+        return
+    if os.environ.get("CI"):
+        pytest.fail("CI has to have chromium: see .ci/run")
+    pytest.skip(
+        "NO BROWSER: the page itself is NOT tested on this machine. "
+        "Install chromium (apt-get install chromium) and run again."
+    )
+
+
+def launch(playwright, microphone: Path):
+    """Chromium hearing `microphone` once from the moment it is opened."""
+    return playwright.chromium.launch(
+        executable_path=CHROMIUM,
+        args=[
+            "--no-sandbox",
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-audio-capture={microphone}%noloop",
+            "--autoplay-policy=no-user-gesture-required",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ],
+    )
+
+
+class Visitor:
+    """A session in a window of its own, with the chat tab's parts by name."""
+
+    def __init__(self, browser, url, *, size=(1200, 900), dark=False):
+        self.context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if dark else "light",
+        )
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(url + ("?__theme=dark" if dark else ""))
+        self.page.wait_for_selector("#send")
+        # Components mount one after the other; a click before that is lost.
+        self.page.wait_for_selector("#clip button:has-text('Record')")
+        self.page.wait_for_timeout(500)
+
+    def _note(self, message):
+        if message.type == "error" and not any(known in message.text for known in HARMLESS):
+            self.complaints.append(message.text)
+
+    def choose(self, task):
+        self.page.click(f"#task label:has-text('{task}')")
+        self.page.wait_for_timeout(500)
+
+    def sample(self, number):
+        self.page.click(f"#samples button >> nth={number}")
+
+    def ask(self, text):
+        self.page.fill("#text textarea", text)
+        self.page.press("#text textarea", "Enter")
+
+    def replies(self):
+        return [
+            message.inner_text().strip() for message in self.page.query_selector_all("#chat .bot")
+        ]
+
+    def dialogue(self):
+        return self.page.inner_text("#chat")
+
+    def wait_for(self, condition, seconds=60, what="the page"):
+        """Poll until `condition()` holds; returns its value."""
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+            self.page.wait_for_timeout(50)
+        return value
+
+    def wait_for_figures(self, count=1):
+        """Wait until so many replies are complete."""
+        shown = "#chat .parley-timings"
+        self.wait_for(
+            lambda: len(self.page.query_selector_all(shown)) >= count, what=f"{count} replies"
+        )
+
+    def wait_until_idle(self):
+        self.wait_for(lambda: self.page.is_enabled("#send"), what="the end of the reply")
+
+    def wait_until_busy(self):
+        self.wait_for(lambda: self.page.is_enabled("#stop"), seconds=10, what="Stop")
+
+    def played(self):
+        """Seconds of the live reply that have been played."""
+        return self.page.evaluate(
+            "Math.max(0, ...[...document.querySelectorAll('#live audio')].map(a => a.currentTime))"
+        )
+
+    def shoot(self, name):
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"{name}.png")
+
+    def close(self):
+        self.context.close()

@@ -1,0 +1,54 @@
+"""What the tests share: the real models, loaded once, and clips to give them."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from services import Services
+from settings import Settings
+from speech.files import read_clip
+from speech.pcm import Audio
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "assets" / "samples"
+
+
+@pytest.fixture(scope="session")
+def services():
+    """The app's services with the real embedded models, loaded when first used."""
+    settings = Settings(_env_file=None, port=0, warm=False, idle_unload=0)
+    with Services(settings) as services:
+        yield services
+
+
+@pytest.fixture(scope="session")
+def question() -> Audio:
+    """ "Why is the sky blue?", spoken."""
+    return read_clip(SAMPLES / "sky.wav").audio
+
+
+@pytest.fixture(scope="session")
+def story() -> Audio:
+    """Twelve seconds of speech."""
+    return read_clip(SAMPLES / "story.wav").audio
+
+
+@pytest.fixture
+def noise() -> Audio:
+    """Two seconds of white noise at -20 dBFS."""
+    samples = np.random.default_rng(0).normal(0, 0.1, 32_000)
+    return Audio(samples.astype(np.float32), 16_000)
+
+
+@pytest.fixture(scope="session")
+def page_url(services):
+    """The page, served from this process over the shared services."""
+    from demos.page import launch
+
+    page = launch(services, block=False)
+    yield page.local_url
+    page.close()

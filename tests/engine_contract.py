@@ -1,0 +1,259 @@
+"""What every engine must do, whatever it is made of.
+
+A test module joins by making a class from `EngineContract` with an `engine`
+fixture (see `test_engine_embedded.py`); tasks that the engine does not support
+are checked to be refused.
+"""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from engines.base import (
+    AudioChunk,
+    Cancel,
+    Conversation,
+    Finished,
+    Sampling,
+    TextDelta,
+    Transcript,
+    Turn,
+)
+from errors import CancelledError, InputError
+from speech.pcm import Audio
+
+#: A model step is at most this long on the machines that run the tests, seconds.
+STEP = 2.0
+LONG = "Tell me everything about the history of Rome, from the beginning to today."
+
+
+def text_of(events):
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def sound_of(events):
+    chunks = [event.audio for event in events if isinstance(event, AudioChunk)]
+    return np.concatenate([chunk.samples for chunk in chunks]) if chunks else np.zeros(0)
+
+
+class EngineContract:
+    """Subclass with a fixture `engine`; `question` and `noise` come from conftest."""
+
+    #: How long the engine may take to notice a cancel, seconds.
+    step = STEP
+
+    def ask(self, engine, turn, conversation=None, **options):
+        options.setdefault("sampling", Sampling(temperature=0.0, max_tokens=40))
+        options.setdefault("cancel", Cancel())
+        options.setdefault("language", "en")
+        return engine.converse(turn, conversation or Conversation(), **options)
+
+    # What it says of itself
+
+    def test_info_is_complete(self, engine):
+        info = engine.info
+        assert info.name and info.title and info.tasks
+        assert info.voices or "tts" not in info.tasks
+        assert info.rate > 0
+        assert info.notes, "an engine says what it cannot do"
+
+    def test_models_are_named_for_every_task(self, engine):
+        for task in engine.info.tasks:
+            assert engine.models(task)
+
+    # Recognition
+
+    def test_transcribes(self, engine, question):
+        events = list(engine.transcribe(question, cancel=Cancel()))
+        transcripts = [event for event in events if isinstance(event, Transcript)]
+        assert [event.final for event in transcripts][-1]
+        assert sum(event.final for event in transcripts) == 1
+        assert "sky" in transcripts[-1].text.lower()
+        finished = events[-1]
+        assert isinstance(finished, Finished)
+        assert 0 < finished.timings.recognized <= finished.timings.total
+        assert finished.timings.audio == pytest.approx(question.seconds)
+
+    def test_transcript_spans_lie_in_the_clip_and_in_order(self, engine, story):
+        final = [e for e in engine.transcribe(story, cancel=Cancel()) if isinstance(e, Transcript)]
+        spans = final[-1].spans
+        assert len(spans) >= 3
+        assert all(0 <= s.start <= s.end <= story.seconds + 0.1 for s in spans)
+        assert [s.start for s in spans] == sorted(s.start for s in spans)
+
+    def test_any_sample_rate(self, engine, question):
+        events = list(engine.transcribe(question.resampled(44_100), cancel=Cancel()))
+        assert "sky" in events[-2].text.lower()
+
+    @pytest.mark.parametrize("seconds", [0.0, 0.02, 2.0])
+    def test_silence_is_said_to_be_silence(self, engine, seconds):
+        silence = Audio(np.zeros(int(16_000 * seconds), np.float32), 16_000)
+        with pytest.raises(InputError, match="speech"):
+            list(engine.transcribe(silence, cancel=Cancel()))
+
+    def test_noise_is_no_speech(self, engine, noise):
+        with pytest.raises(InputError, match="speech"):
+            list(engine.transcribe(noise, cancel=Cancel()))
+
+    # Synthesis
+
+    def test_speaks_in_pieces_that_join(self, engine):
+        text = "This is the first sentence. And here is a second one, which is longer."
+        events = list(engine.speak(text, seed=1, cancel=Cancel()))
+        chunks = [event.audio for event in events if isinstance(event, AudioChunk)]
+        assert len(chunks) >= 2
+        assert {chunk.rate for chunk in chunks} == {engine.info.rate}
+        sound = sound_of(events)
+        assert 2.0 < len(sound) / engine.info.rate < 12.0
+        assert np.abs(sound).max() <= 1.0
+        assert events[-1].timings.audio == pytest.approx(len(sound) / engine.info.rate)
+        edge = 0
+        for chunk in chunks[:-1]:
+            edge += len(chunk)
+            jump = abs(sound[edge] - sound[edge - 1])
+            assert jump < 0.02, f"a click at {edge / engine.info.rate:.2f} s"
+
+    def test_speech_can_be_understood(self, engine):
+        sound = sound_of(engine.speak("The weather is fine today.", cancel=Cancel()))
+        audio = Audio(sound.astype(np.float32), engine.info.rate)
+        heard = [e for e in engine.transcribe(audio, cancel=Cancel()) if isinstance(e, Transcript)]
+        assert "weather is fine today" in heard[-1].text.lower()
+
+    def test_seed_fixes_the_speech(self, engine):
+        def speak(seed):
+            return sound_of(engine.speak("Good morning.", seed=seed, cancel=Cancel()))
+
+        assert np.array_equal(speak(1), speak(1))
+        assert not np.array_equal(speak(1), speak(2))
+
+    @pytest.mark.parametrize("text", ["", "   ", "😀🎉", "\x00\x01", "***"])
+    def test_nothing_to_speak(self, engine, text):
+        with pytest.raises(InputError):
+            list(engine.speak(text, cancel=Cancel()))
+
+    def test_unknown_voice(self, engine):
+        with pytest.raises(InputError, match="nobody"):
+            list(engine.speak("Hello.", "nobody", cancel=Cancel()))
+
+    # Conversation
+
+    def test_answers_speech_with_speech(self, engine, question):
+        events = list(self.ask(engine, Turn(question)))
+        kinds = [type(event) for event in events]
+        assert kinds[-1] is Finished
+        assert kinds.index(Transcript) < kinds.index(TextDelta) < kinds.index(AudioChunk)
+        assert "light" in text_of(events).lower()
+        timings = events[-1].timings
+        marks = (timings.recognized, timings.first_token, timings.first_clause)
+        assert list(marks) == sorted(marks)
+        assert timings.first_clause <= timings.first_audio <= timings.total
+        assert timings.audio == pytest.approx(len(sound_of(events)) / engine.info.rate)
+        assert events[-1].usage.reply_tokens > 0
+
+    def test_speech_begins_before_the_text_ends(self, engine):
+        turn = Turn(text="Count from one to thirty in words.")
+        sampling = Sampling(temperature=0.0, max_tokens=90)
+        kinds = [type(event) for event in self.ask(engine, turn, sampling=sampling)]
+        last_text = len(kinds) - 1 - kinds[::-1].index(TextDelta)
+        assert kinds.index(AudioChunk) < last_text
+
+    def test_text_only(self, engine):
+        events = list(self.ask(engine, Turn(text="Say hello."), spoken=False))
+        assert text_of(events)
+        assert not len(sound_of(events))
+
+    def test_remembers_the_conversation(self, engine):
+        before = Conversation().after("My cat is called Biscuit.", "What a lovely name!")
+        events = self.ask(engine, Turn(text="What is my cat called?"), before, spoken=False)
+        assert "biscuit" in text_of(events).lower()
+
+    def test_conversation_is_not_changed(self, engine):
+        before = Conversation().after("Hello.", "Hello!")
+        list(self.ask(engine, Turn(text="How are you?"), before, spoken=False))
+        assert before == Conversation().after("Hello.", "Hello!")
+
+    def test_history_limit_hides_what_is_older(self, engine):
+        before = Conversation(limit=0).after("My cat is called Biscuit.", "What a lovely name!")
+        events = self.ask(engine, Turn(text="What is my cat called?"), before, spoken=False)
+        assert "biscuit" not in text_of(events).lower()
+
+    def test_nothing_to_answer(self, engine):
+        with pytest.raises(InputError):
+            list(self.ask(engine, Turn()))
+
+    def test_seed_fixes_the_answer(self, engine):
+        def answer(seed):
+            sampling = Sampling(temperature=1.0, max_tokens=30, seed=seed)
+            turn = Turn(text="Invent a short name for a boat.")
+            return text_of(self.ask(engine, turn, sampling=sampling, spoken=False))
+
+        assert answer(5) == answer(5)
+        assert len({answer(seed) for seed in range(6)}) > 1
+
+    # Stopping
+
+    @pytest.mark.parametrize("after", [Transcript, TextDelta, AudioChunk])
+    def test_cancel_stops_within_a_step(self, engine, question, after):
+        cancel = Cancel()
+        turn = Turn(question, LONG)
+        sampling = Sampling(max_tokens=400)
+        began = None
+        with pytest.raises(CancelledError):
+            for event in self.ask(engine, turn, cancel=cancel, sampling=sampling):
+                if isinstance(event, after) and began is None:
+                    cancel.set()
+                    began = time.perf_counter()
+        assert time.perf_counter() - began < self.step
+
+    def test_cancelled_before_it_begins(self, engine, question):
+        cancel = Cancel()
+        cancel.set()
+        for events in (
+            engine.transcribe(question, cancel=cancel),
+            engine.speak("Hello.", cancel=cancel),
+            self.ask(engine, Turn(text="Hello."), cancel=cancel),
+        ):
+            with pytest.raises(CancelledError):
+                list(events)
+
+    def test_closing_frees_everything(self, engine):
+        before = threading.active_count()
+        sampling = Sampling(max_tokens=400)
+        events = self.ask(engine, Turn(text=LONG), sampling=sampling)
+        next(events)
+        events.close()
+        deadline = time.monotonic() + self.step
+        while threading.active_count() > before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert threading.active_count() <= before
+
+    # Sharing
+
+    def test_two_sessions_do_not_cross(self, engine):
+        animals = {"cat": "Biscuit", "dog": "Rufus", "horse": "Thunder"}
+        alone = {}
+        crossed = {}
+
+        def run(animal, name, results):
+            before = Conversation().after(f"My {animal} is called {name}.", "How nice!")
+            sampling = Sampling(temperature=0.0, max_tokens=30, seed=3)
+            turn = Turn(text=f"What is my {animal} called? Answer in one sentence.")
+            events = list(self.ask(engine, turn, before, sampling=sampling))
+            results[animal] = text_of(events)
+
+        for animal, name in animals.items():
+            run(animal, name, alone)
+        threads = [
+            threading.Thread(target=run, args=(animal, name, crossed))
+            for animal, name in animals.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for animal, name in animals.items():
+            assert name in crossed[animal]
+            assert all(other not in crossed[animal] for other in animals.values() if other != name)
+        assert crossed == alone, "another session changed the words of this one"
