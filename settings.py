@@ -24,8 +24,17 @@ class Settings(BaseSettings):
         env_prefix="PARLEY_", env_file=".env", extra="ignore", frozen=True
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every one.")
-    port: int = Field(7860, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    # Gradio's own variables are the defaults: a Space says there where it has to listen.
+    host: str = Field(
+        os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+        description="Address to listen on; 0.0.0.0 for every one.",
+    )
+    port: int = Field(
+        int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+        ge=0,
+        le=65535,
+        description="Port to listen on; 0 takes a free one.",
+    )
     share: bool = Field(False, description="Also open a public Gradio link.")
     auth: str = Field("", repr=False, description="Logins as user:password, separated by commas.")
     engine: str = Field("embedded", description="The engine that is selected at start.")

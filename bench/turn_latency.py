@@ -174,8 +174,8 @@ def main() -> None:
 
     first, first_apart = [r.first for r in ours], [r.first for r in apart]
     total_apart = statistics.median(r.total for r in apart)
-    for title, results in (("sequential", apart), ("Parley", ours)):
-        tokens = [result.tokens for result in results]
+    for title, column in (("sequential", apart), ("Parley", ours)):
+        tokens = [result.tokens for result in column]
         print(
             f"{turns} spoken questions, {title}: answers of {min(tokens)}-{max(tokens)} tokens, "
             f"median {statistics.median(tokens):.0f}"

@@ -37,7 +37,7 @@ def trim(audio: Audio, keep: float = 0.02, threshold_db: float = -45.0) -> Audio
             a synthesizer's silence 60 dB and more.
 
     Returns:
-        The clause with a short fade at each edge that was cut; empty if it is all silence.
+        The clause with a short fade at either end; empty if it is all silence.
     """
     frame = max(1, round(FRAME_SECONDS * audio.rate))
     level = _frame_levels(audio.samples, frame)
@@ -49,10 +49,9 @@ def trim(audio: Audio, keep: float = 0.02, threshold_db: float = -45.0) -> Audio
     end = min(len(audio), (int(loud[-1]) + 1) * frame + margin)
     samples = audio.samples[start:end].copy()
     ramp = _ramp(min(round(FADE_SECONDS * audio.rate), len(samples) // 2))
-    if start > 0:
-        samples[: len(ramp)] *= ramp
-    if end < len(audio):
-        samples[len(samples) - len(ramp) :] *= ramp[::-1]
+    # Also at an edge that was not cut: what is joined to it may be silence.
+    samples[: len(ramp)] *= ramp
+    samples[len(samples) - len(ramp) :] *= ramp[::-1]
     return Audio(samples, audio.rate)
 
 

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from conftest import ROOT
 
 SHOTS = ROOT / "build" / "screenshots"

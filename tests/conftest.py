@@ -47,7 +47,7 @@ def noise() -> Audio:
 @pytest.fixture(scope="session")
 def page_url(services):
     """The page, served from this process over the shared services."""
-    from demos.page import launch
+    from demos.page import launch  # noqa: PLC0415  (reads the variable set above)
 
     page = launch(services, block=False)
     yield page.local_url

@@ -5,10 +5,9 @@ import inspect
 import numpy as np
 import pytest
 import soundfile
+from conftest import SAMPLES
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-
-from conftest import SAMPLES
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import soundfile
+from conftest import ROOT, SAMPLES
 
 import app
-from conftest import ROOT, SAMPLES
 
 
 def run(*arguments, **environment):

@@ -263,6 +263,8 @@ def test_close_waits_for_users_for_a_time_and_never_closes_under_them(home):
     user = Borrower(home, "a").holding()
     home.holder.close(timeout=0.01)
     assert not user.models[0].closed
+    user.leave()
+    until(lambda: user.models[0].closed)
 
 
 def test_close_returns_when_the_last_model_is_gone(home):

@@ -1,10 +1,9 @@
 """The page in a real browser, over the real models, with a real question spoken to it."""
 
-import pytest
-from playwright.sync_api import sync_playwright
-
 import browser
+import pytest
 from conftest import SAMPLES
+from playwright.sync_api import sync_playwright
 
 pytestmark = pytest.mark.browser
 

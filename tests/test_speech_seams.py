@@ -97,10 +97,15 @@ def test_seam_jump_finds_a_click():
     assert seam_jump(clicked, loud + 1) > 2
 
 
-def test_speech_up_to_the_edge_is_left_alone():
+def test_speech_up_to_the_edge_keeps_its_length_and_gets_a_fade():
+    """So that it can be joined to silence."""
     time = np.arange(RATE) / RATE
-    tone = Audio((0.3 * np.sin(2 * np.pi * 200 * time)).astype(np.float32), RATE)
-    assert np.array_equal(trim(tone).samples, tone.samples)
+    tone = Audio((0.3 * np.cos(2 * np.pi * 200 * time)).astype(np.float32), RATE)
+    trimmed = trim(tone)
+    assert len(trimmed) == len(tone)
+    assert abs(trimmed.samples[0]) < 1e-3 and abs(trimmed.samples[-1]) < 1e-3
+    inside = slice(RATE // 100, -RATE // 100)
+    assert np.array_equal(trimmed.samples[inside], tone.samples[inside])
 
 
 def test_the_input_is_not_changed(spoken):

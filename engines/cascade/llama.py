@@ -45,7 +45,7 @@ class Llama:
             self._server: Any = xllamacpp.Server(params)
         except RuntimeError as error:
             raise InputError(
-                f"{path.name} could not be loaded as a chat model: {error}. "
+                f"{path.name} could not be loaded as a chat model ({error}). "
                 "It must be a GGUF file of a model that llama.cpp knows."
             ) from error
 
