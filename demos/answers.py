@@ -30,14 +30,14 @@ class View:
     """What the page shows from now on.
 
     Attributes:
-        messages: The whole dialogue.
-        thread: What the session keeps.
+        messages: The whole dialogue; None leaves the one on the screen.
+        thread: What the session keeps; None keeps what it has.
         sound: Speech to append to the stream, as rate and int16 samples.
         timed: A player of the user's clip with subtitles.
     """
 
-    messages: list[dict[str, Any]]
-    thread: Thread
+    messages: list[dict[str, Any]] | None
+    thread: Thread | None
     sound: tuple[int, Any] | None = None
     timed: gr.Audio | None = None
 
@@ -54,12 +54,13 @@ class Answers:
         self, task: Task, ask: Ask, thread: Thread, options: Options, session: str | None
     ) -> Iterator[View]:
         """Views of the reply as it grows."""
-        cancel = self.running.begin(session)
+        run = self.running.begin(session)
+        cancel = run.cancel
         thread = thread.asking(ask, system=options.system, limit=int(options.history))
         reply = Reply(thread, self._player, is_transcript=task == "asr")
         waiting = _Waiting(self._services)
         notice, rate, clip = "", None, None
-        yield View(reply.messages(waiting.text()), thread)
+        yield View(reply.messages(waiting.text()), None)
         try:
             clip = self._services.clip(ask.clip) if ask.clip or task == "asr" else None
             reply.remark(clip.notes if clip else ())
@@ -70,7 +71,8 @@ class Answers:
                     reply.take(event)
                 sound = _sound(batch)
                 rate = sound[0] if sound else rate
-                yield View(reply.messages(waiting.text()), thread, sound)
+                if run.shown:
+                    yield View(reply.messages(waiting.text()), None, sound)
         except CancelledError:
             notice = "Stopped."
         except ParleyError as error:
@@ -83,7 +85,12 @@ class Answers:
             thread = reply.end(notice)
         tail = (rate, np.zeros(int(rate * CLOSING_SILENCE), np.int16)) if rate else None
         timed = _timed(clip.audio, reply.spans) if clip and task == "asr" else None
-        yield View(list(thread.messages), thread, tail, timed)
+        yield View(
+            list(thread.messages) if run.shown else None,
+            thread if run.kept else None,
+            tail if run.shown else None,
+            timed if run.shown else None,
+        )
 
     def _request(
         self,

@@ -1,6 +1,5 @@
 """The chat tab: recognition, synthesis, spoken questions and text, one turn at a time."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,33 +7,12 @@ import gradio as gr
 
 from demos import panel
 from demos.answers import Answers
-from demos.panel import Options, Panel
+from demos.handlers import Handlers
+from demos.panel import Panel
 from demos.samples import SAMPLES
-from demos.thread import Ask, Thread
-from engines.base import Task
+from demos.tasks import EMPTY, TASKS
+from demos.thread import Thread
 from services import Services
-
-TASKS: dict[str, Task] = {"Spoken QA": "sqa", "ASR": "asr", "TTS": "tts", "Text": "text"}
-EMPTY: dict[Task, str] = {
-    "sqa": "### Ask something\nRecord a question, choose a sound file, or type. "
-    "The answer is spoken while it is still being written.",
-    "asr": "### Speech to text\nRecord or choose a sound file. "
-    "You get its words, with their times as subtitles.",
-    "tts": "### Text to speech\nType or paste a text. You hear the first words at once.",
-    "text": "### Text chat\nThe chat model alone, without a voice.",
-}
-NOTHING: dict[Task, str] = {
-    "sqa": "Record or type a question first.",
-    "asr": "Record something or choose a sound file first.",
-    "tts": "Type a text first.",
-    "text": "Type something first.",
-}
-TAKES_SOUND = {"sqa", "asr"}
-TAKES_TEXT = {"sqa", "tts", "text"}
-GIVES_SOUND = {"sqa", "tts"}
-
-Threads = dict[Task, Thread]
-"""The dialogues of one session: a switch of the task never mixes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +36,7 @@ class Widgets:
 def build(services: Services, engine: gr.Dropdown, page: gr.Blocks) -> None:
     """Lay out the tab and wire it."""
     widgets = _layout(services, engine)
-    _wire(page, widgets, Answers(services), services.settings.session_ttl)
+    _wire(page, widgets, Handlers(Answers(services)), services.settings.session_ttl)
 
 
 def _layout(services: Services, engine: gr.Dropdown) -> Widgets:
@@ -133,112 +111,35 @@ def _layout(services: Services, engine: gr.Dropdown) -> Widgets:
     )
 
 
-def _wire(page: gr.Blocks, w: Widgets, answers: Answers, session_ttl: float) -> None:
-    threads = gr.State({}, time_to_live=session_ttl)
+def _wire(page: gr.Blocks, w: Widgets, on: Handlers, session_ttl: float) -> None:
+    threads = [gr.State(Thread(), time_to_live=session_ttl) for _ in TASKS]
     asked = gr.State(None, time_to_live=session_ttl)
-    options, buttons = w.panel.inputs, [w.send, w.stop]
-    quick: dict[str, Any] = {
-        "queue": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
-
-    def answer(
-        task: Task, ask: Ask | None, threads: Threads, request: gr.Request, *chosen: Any
-    ) -> Iterator[tuple[Any, ...]]:
-        if ask is None:
-            yield (gr.skip(),) * 4
-            return
-        thread = threads.get(task, Thread())
-        for view in answers.answer(task, ask, thread, Options(*chosen), request.session_hash):
-            yield (
-                view.messages,
-                gr.skip() if view.sound is None else view.sound,
-                gr.skip() if view.timed is None else view.timed,
-                {**threads, task: view.thread},
-            )
+    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    # Queued, unlike the quick ones: only then can they show a warning.
+    asking = {**quick, "queue": True}
+    buttons, composer = [w.send, w.stop], [w.clip, w.text]
+    sent, cleared = [asked, *composer, *buttons], [w.chat, w.live, w.timed, *threads]
 
     def run(event: gr.events.Dependency) -> None:
         """Answer what `event` put into `asked`, with Stop lit meanwhile."""
         event.then(
-            answer,
-            [w.task, asked, threads, *options],
-            [w.chat, w.live, w.timed, threads],
+            on.answer,
+            [w.task, asked, *threads, *w.panel.inputs],
+            [w.chat, w.live, w.timed, *threads],
             show_progress="hidden",
             api_visibility="private",
             concurrency_limit=None,
             trigger_mode="multiple",
-        ).then(_idle, None, buttons, **quick)
+        ).then(on.ended, None, buttons, **quick)
 
-    def on_send(task: Task, clip: str | None, text: str) -> tuple[Any, ...]:
-        clip = clip if task in TAKES_SOUND else None
-        text = text if task in TAKES_TEXT else ""
-        if clip is None and not text.strip():
-            gr.Warning(NOTHING[task], title="Nothing to send")
-            return None, clip, text, *_idle()
-        return Ask(clip, text), None, "", *_busy()
-
-    def on_recorded(task: Task, clip: str | None, text: str, at_once: bool) -> tuple[Any, ...]:
-        return on_send(task, clip, text) if at_once else (None, clip, text, *_idle())
-
-    def on_sample(index: int) -> Any:
-        def take(task: Task) -> tuple[Any, ...]:
-            sample = SAMPLES[task][index]
-            return Ask(sample.clip, sample.text), *_busy()
-
-        return take
-
-    def on_retry(task: Task, threads: Threads) -> tuple[Any, ...]:
-        thread = threads.get(task, Thread())
-        if thread.last is None or thread.before is None:
-            gr.Warning("Ask something first.", title="Nothing to retry")
-            return None, threads, *_idle()
-        return thread.last, {**threads, task: thread.before}, *_busy()
-
-    def on_task(task: Task, threads: Threads, request: gr.Request) -> tuple[Any, ...]:
-        answers.running.stop(request.session_hash)
-        return (
-            gr.Chatbot(list(threads.get(task, Thread()).messages), placeholder=EMPTY[task]),
-            gr.Audio(None, visible=task in GIVES_SOUND),
-            gr.Audio(None, visible=False),
-            gr.Audio(visible=task in TAKES_SOUND),
-            gr.Textbox(visible=task in TAKES_TEXT, label="Or type" if task == "sqa" else "Text"),
-            "" if task == "asr" else "en",
-            *(gr.Button(sample.label) for sample in SAMPLES[task]),
-        )
-
-    def on_clear(task: Task, threads: Threads, request: gr.Request) -> tuple[Any, ...]:
-        answers.running.stop(request.session_hash)
-        return [], None, gr.Audio(None, visible=False), {**threads, task: Thread()}
-
-    def on_stop(request: gr.Request) -> None:
-        answers.running.stop(request.session_hash)
-
-    composer, sent = [w.clip, w.text], [asked, w.clip, w.text, *buttons]
-    # Queued, unlike the others: only then can they show a warning.
-    asking: dict[str, Any] = {**quick, "queue": True}
-    run(gr.on([w.send.click, w.text.submit], on_send, [w.task, *composer], sent, **asking))
+    run(gr.on([w.send.click, w.text.submit], on.send, [w.task, *composer], sent, **asking))
     recorded = [w.task, *composer, w.panel.at_once]
-    run(w.clip.stop_recording(on_recorded, recorded, sent, **asking))
-    run(w.retry.click(on_retry, [w.task, threads], [asked, threads, *buttons], **asking))
+    run(w.clip.stop_recording(on.recorded, recorded, sent, **asking))
+    run(w.retry.click(on.retry, [w.task, *threads], [asked, *buttons, *threads], **asking))
     for index, chip in enumerate(w.chips):
-        run(chip.click(on_sample(index), w.task, [asked, *buttons], **quick))
-    w.stop.click(on_stop, **quick)
-    gr.on(
-        [w.clear.click, w.chat.clear],
-        on_clear,
-        [w.task, threads],
-        [w.chat, w.live, w.timed, threads],
-        **quick,
-    )
+        run(chip.click(on.sample(index), w.task, [asked, *buttons], **asking))
+    w.stop.click(on.stop, **quick)
+    gr.on([w.clear.click, w.chat.clear], on.clear, w.task, cleared, **quick)
     switched = [w.chat, w.live, w.timed, w.clip, w.text, w.panel.language, *w.chips]
-    w.task.change(on_task, [w.task, threads], switched, **quick)
-    page.unload(on_stop)
-
-
-def _busy() -> tuple[Any, Any]:
-    return gr.Button(interactive=False), gr.Button(interactive=True)
-
-
-def _idle() -> tuple[Any, Any]:
-    return gr.Button(interactive=True), gr.Button(interactive=False)
+    w.task.change(on.switch, [w.task, *threads], switched, **quick)
+    page.unload(on.stop)

@@ -2,7 +2,6 @@
 
 import secrets
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import gradio as gr
@@ -37,12 +36,7 @@ class ClipWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         self.close()
 
 

@@ -61,7 +61,7 @@ def waiting_for(services: Services, ahead: int) -> str:
         return f"Waiting for {_loading(loading[0])}"
     if ahead:
         return f"{ahead} {'request' if ahead == 1 else 'requests'} ahead of you"
-    return "Listening …"
+    return "Working …"
 
 
 def _state(statuses: tuple[ModelStatus, ...]) -> tuple[str, str]:

@@ -1,30 +1,57 @@
 """Which request each browser session has running, so that it can be stopped."""
 
 import threading
+from dataclasses import dataclass, field
 
 from engines.base import Cancel
 
 
+@dataclass(slots=True)
+class Run:
+    """A request that runs for a session.
+
+    Attributes:
+        cancel: Stops it.
+        shown: Its dialogue is the one on the screen.
+        kept: What it has said so far goes into the dialogue.
+    """
+
+    cancel: Cancel = field(default_factory=Cancel)
+    shown: bool = True
+    kept: bool = True
+
+
 class Running:
-    """Cancel flags by session; a session runs one request at a time."""
+    """The runs by session; a session has one at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._flags: dict[str, Cancel] = {}
+        self._runs: dict[str, Run] = {}
 
-    def begin(self, session: str | None) -> Cancel:
-        """A flag for a new request; the one before, if any, is stopped."""
-        flag = Cancel()
+    def begin(self, session: str | None) -> Run:
+        """Note that a request begins; one that runs already is stopped unseen."""
+        self.end(session, shown=False)
+        run = Run()
         with self._lock:
-            before = self._flags.get(session or "")
-            self._flags[session or ""] = flag
-        if before is not None:
-            before.set()
-        return flag
+            self._runs[session or ""] = run
+        return run
 
-    def stop(self, session: str | None) -> None:
-        """Stop the session's request, if there is one."""
+    def active(self, session: str | None) -> bool:
+        """Whether a request runs for the session."""
         with self._lock:
-            flag = self._flags.pop(session or "", None)
-        if flag is not None:
-            flag.set()
+            run = self._runs.get(session or "")
+        return run is not None and not run.cancel.is_set()
+
+    def end(self, session: str | None, *, shown: bool = True, kept: bool = True) -> None:
+        """Stop the session's request, if there is one.
+
+        Args:
+            session: Whose.
+            shown: Its end is drawn; False when another dialogue is on the screen.
+            kept: What it said stays in the dialogue; False when that was cleared.
+        """
+        with self._lock:
+            run = self._runs.pop(session or "", None)
+        if run is not None:
+            run.shown, run.kept = shown, kept
+            run.cancel.set()

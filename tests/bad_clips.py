@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+import httpx
 import numpy as np
 import pytest
 import soundfile
 from conftest import ROOT, SAMPLES
+from fake_models import until
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
@@ -80,6 +82,7 @@ CLIPS = (
 REFUSED = [clip for clip in CLIPS if clip.refused]
 TAKEN = [clip for clip in CLIPS if not clip.refused]
 
+FOX = "The quick brown fox jumps over the lazy dog. "
 #: Names as an attacker or a careless person gives them, as far as a file system takes them.
 ODD_NAMES = (
     "\u202evaw.live.wav",
@@ -112,7 +115,6 @@ TEXTS = (
     Text("control inside", "Good\x00 mor\x07ning\x1b.\u202e"),
     Text("emoji inside", "😀 Good morning 🎉"),
     Text("arabic inside", "He said مرحبا and left."),
-    Text("lone surrogate", "Good \ud800 morning."),
     Text("markup", "<script>alert(1)</script> ![x](http://127.0.0.1:1/x.png)"),
     # BUG (37 digits): hibari's table of scales ends at 10^36, and the whole reply is lost.
     Text("37 digits", "The number is " + "7" * 37 + ", I think."),
@@ -260,7 +262,7 @@ def lines_of(text, name):
     )
 
 
-def recognize(door, services, folder, name, client, command_line):
+def recognize(door, services, folder, client, command_line, name):
     """Send a file through one of the doors: the transcript, the message, the notes."""
     try:
         if door == "services":
@@ -325,3 +327,25 @@ def answer(services, text, max_tokens=4, seed=1):
         said += event.text if isinstance(event, TextDelta) else ""
         tokens += event.usage.prompt_tokens if isinstance(event, Finished) else 0
     return said, tokens
+
+
+def send_clip(visitor, path):
+    """Choose a file and press Send."""
+    upload(visitor, path)
+    visitor.page.click("#send")
+
+
+def ask_on_the_page(visitor, text):
+    """Ask by typing and wait until the reply is complete."""
+    figures = len(visitor.page.query_selector_all("#chat .parley-timings"))
+    visitor.ask(text)
+    visitor.wait_for_figures(figures + 1)
+    visitor.wait_until_idle()
+
+
+def call_and_leave(page_url, endpoint, data, turnstile):
+    """Call the API and hang up as soon as the work has begun."""
+    call = f"{page_url}gradio_api/call/{endpoint}"
+    event = httpx.post(call, json={"data": data}).json()["event_id"]
+    with httpx.stream("GET", f"{call}/{event}"):
+        until(lambda: turnstile.active)

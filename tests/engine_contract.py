@@ -1,8 +1,8 @@
 """What every engine must do, whatever it is made of.
 
 A test module joins by making a class from `EngineContract` with an `engine`
-fixture (see `test_engine_embedded.py`); tasks that the engine does not support
-are checked to be refused.
+fixture (see `test_engine_embedded.py`). Of a task that the engine does not
+support, it is checked that a request for it is refused.
 """
 
 import threading
@@ -44,6 +44,24 @@ class EngineContract:
     #: How long the engine may take to notice a cancel, seconds.
     step = STEP
 
+    @pytest.fixture(autouse=True)
+    def _only_what_it_supports(self, request, engine, question):
+        """Tests marked with a task that the engine lacks end once that is refused."""
+        needed = {task for mark in request.node.iter_markers("needs") for task in mark.args}
+        lacking = needed - engine.info.tasks
+        for task in lacking:
+            with pytest.raises(InputError):
+                next(self.request_of(task, engine, question))
+        if lacking:
+            pytest.skip(f"{engine.info.title} has no {', '.join(sorted(lacking))} and says so")
+
+    def request_of(self, task, engine, question):
+        if task == "asr":
+            return engine.transcribe(question, cancel=Cancel())
+        if task == "tts":
+            return engine.speak("Hello.", cancel=Cancel())
+        return self.ask(engine, Turn(text="Hello."), spoken=task == "sqa")
+
     def ask(self, engine, turn, conversation=None, **options):
         options.setdefault("sampling", Sampling(temperature=0.0, max_tokens=40))
         options.setdefault("cancel", Cancel())
@@ -65,6 +83,7 @@ class EngineContract:
 
     # Recognition
 
+    @pytest.mark.needs("asr")
     def test_transcribes(self, engine, question):
         events = list(engine.transcribe(question, cancel=Cancel()))
         transcripts = [event for event in events if isinstance(event, Transcript)]
@@ -76,6 +95,7 @@ class EngineContract:
         assert 0 < finished.timings.recognized <= finished.timings.total
         assert finished.timings.audio == pytest.approx(question.seconds)
 
+    @pytest.mark.needs("asr")
     def test_transcript_spans_lie_in_the_clip_and_in_order(self, engine, story):
         final = [e for e in engine.transcribe(story, cancel=Cancel()) if isinstance(e, Transcript)]
         spans = final[-1].spans
@@ -83,22 +103,26 @@ class EngineContract:
         assert all(0 <= s.start <= s.end <= story.seconds + 0.1 for s in spans)
         assert [s.start for s in spans] == sorted(s.start for s in spans)
 
+    @pytest.mark.needs("asr")
     def test_any_sample_rate(self, engine, question):
         events = list(engine.transcribe(question.resampled(44_100), cancel=Cancel()))
         assert "sky" in events[-2].text.lower()
 
+    @pytest.mark.needs("asr")
     @pytest.mark.parametrize("seconds", [0.0, 0.02, 2.0])
     def test_silence_is_said_to_be_silence(self, engine, seconds):
         silence = Audio(np.zeros(int(16_000 * seconds), np.float32), 16_000)
         with pytest.raises(InputError, match="speech"):
             list(engine.transcribe(silence, cancel=Cancel()))
 
+    @pytest.mark.needs("asr")
     def test_noise_is_no_speech(self, engine, noise):
         with pytest.raises(InputError, match="speech"):
             list(engine.transcribe(noise, cancel=Cancel()))
 
     # Synthesis
 
+    @pytest.mark.needs("tts")
     def test_speaks_in_pieces_that_join(self, engine):
         text = "This is the first sentence. And here is a second one, which is longer."
         events = list(engine.speak(text, seed=1, cancel=Cancel()))
@@ -115,12 +139,14 @@ class EngineContract:
             jump = abs(sound[edge] - sound[edge - 1])
             assert jump < 0.02, f"a click at {edge / engine.info.rate:.2f} s"
 
+    @pytest.mark.needs("tts", "asr")
     def test_speech_can_be_understood(self, engine):
         sound = sound_of(engine.speak("The weather is fine today.", cancel=Cancel()))
         audio = Audio(sound.astype(np.float32), engine.info.rate)
         heard = [e for e in engine.transcribe(audio, cancel=Cancel()) if isinstance(e, Transcript)]
         assert "weather is fine today" in heard[-1].text.lower()
 
+    @pytest.mark.needs("tts")
     def test_seed_fixes_the_speech(self, engine):
         def speak(seed):
             return sound_of(engine.speak("Good morning.", seed=seed, cancel=Cancel()))
@@ -128,17 +154,20 @@ class EngineContract:
         assert np.array_equal(speak(1), speak(1))
         assert not np.array_equal(speak(1), speak(2))
 
+    @pytest.mark.needs("tts")
     @pytest.mark.parametrize("text", ["", "   ", "😀🎉", "\x00\x01", "***"])
     def test_nothing_to_speak(self, engine, text):
         with pytest.raises(InputError):
             list(engine.speak(text, cancel=Cancel()))
 
+    @pytest.mark.needs("tts")
     def test_unknown_voice(self, engine):
         with pytest.raises(InputError, match="nobody"):
             list(engine.speak("Hello.", "nobody", cancel=Cancel()))
 
     # Conversation
 
+    @pytest.mark.needs("sqa")
     def test_answers_speech_with_speech(self, engine, question):
         events = list(self.ask(engine, Turn(question)))
         kinds = [type(event) for event in events]
@@ -152,6 +181,7 @@ class EngineContract:
         assert timings.audio == pytest.approx(len(sound_of(events)) / engine.info.rate)
         assert events[-1].usage.reply_tokens > 0
 
+    @pytest.mark.needs("sqa")
     def test_speech_begins_before_the_text_ends(self, engine):
         turn = Turn(text="Count from one to thirty in words.")
         sampling = Sampling(temperature=0.0, max_tokens=90)
@@ -159,30 +189,36 @@ class EngineContract:
         last_text = len(kinds) - 1 - kinds[::-1].index(TextDelta)
         assert kinds.index(AudioChunk) < last_text
 
+    @pytest.mark.needs("text")
     def test_text_only(self, engine):
         events = list(self.ask(engine, Turn(text="Say hello."), spoken=False))
         assert text_of(events)
         assert not len(sound_of(events))
 
+    @pytest.mark.needs("text")
     def test_remembers_the_conversation(self, engine):
         before = Conversation().after("My cat is called Biscuit.", "What a lovely name!")
         events = self.ask(engine, Turn(text="What is my cat called?"), before, spoken=False)
         assert "biscuit" in text_of(events).lower()
 
+    @pytest.mark.needs("text")
     def test_conversation_is_not_changed(self, engine):
         before = Conversation().after("Hello.", "Hello!")
         list(self.ask(engine, Turn(text="How are you?"), before, spoken=False))
         assert before == Conversation().after("Hello.", "Hello!")
 
+    @pytest.mark.needs("text")
     def test_history_limit_hides_what_is_older(self, engine):
         before = Conversation(limit=0).after("My cat is called Biscuit.", "What a lovely name!")
         events = self.ask(engine, Turn(text="What is my cat called?"), before, spoken=False)
         assert "biscuit" not in text_of(events).lower()
 
+    @pytest.mark.needs("sqa")
     def test_nothing_to_answer(self, engine):
         with pytest.raises(InputError):
             list(self.ask(engine, Turn()))
 
+    @pytest.mark.needs("text")
     def test_seed_fixes_the_answer(self, engine):
         def answer(seed):
             sampling = Sampling(temperature=1.0, max_tokens=30, seed=seed)
@@ -194,6 +230,7 @@ class EngineContract:
 
     # Stopping
 
+    @pytest.mark.needs("sqa")
     @pytest.mark.parametrize("after", [Transcript, TextDelta, AudioChunk])
     def test_cancel_stops_within_a_step(self, engine, question, after):
         cancel = Cancel()
@@ -207,6 +244,7 @@ class EngineContract:
                     began = time.perf_counter()
         assert time.perf_counter() - began < self.step
 
+    @pytest.mark.needs("asr", "tts", "sqa")
     def test_cancelled_before_it_begins(self, engine, question):
         cancel = Cancel()
         cancel.set()
@@ -218,6 +256,7 @@ class EngineContract:
             with pytest.raises(CancelledError):
                 list(events)
 
+    @pytest.mark.needs("sqa")
     def test_closing_frees_everything(self, engine):
         before = threading.active_count()
         sampling = Sampling(max_tokens=400)
@@ -231,6 +270,7 @@ class EngineContract:
 
     # Sharing
 
+    @pytest.mark.needs("sqa")
     def test_two_sessions_do_not_cross(self, engine):
         animals = {"cat": "Biscuit", "dog": "Rufus", "horse": "Thunder"}
         alone = {}

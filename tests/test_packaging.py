@@ -6,11 +6,11 @@ from importlib import metadata
 import pytest
 import yaml
 from conftest import ROOT
-from weights import TABLE
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import space
+from weights import TABLE
 
 FILES = sorted(ROOT.glob("requirements*.txt"))
 #: Not installed on a machine that runs the tests.

@@ -51,12 +51,9 @@ def test_ask_by_voice(open_page):
 
 def test_text_appears_while_it_is_made_and_sound_starts_before_the_end(open_page):
     visitor = open_page()
-    visitor.ask("Count from one to forty in words, separated by commas.")
-    visitor.wait_until_busy()
-    partial = visitor.wait_for(
-        lambda: "three" in visitor.dialogue() and "thirty" not in visitor.dialogue()
-    )
-    assert partial
+    visitor.ask("Count from one to one hundred in words, separated by commas.")
+    visitor.wait_for(lambda: "three" in visitor.dialogue(), what="text")
+    assert not visitor.page.query_selector("#chat .parley-timings"), "text came all at once"
     visitor.wait_for(lambda: visitor.played() > 0, what="sound")
     assert not visitor.page.query_selector("#chat .parley-timings"), "sound came after the end"
     visitor.page.keyboard.press("Escape")
@@ -83,9 +80,16 @@ def test_recognition_shows_subtitles(open_page):
     visitor.sample(2)
     visitor.wait_for_figures()
     assert "nobody had spoken for a hundred years" in visitor.dialogue()
-    visitor.page.click("#timed .play-pause-button")
-    subtitle = "#timed [data-testid='subtitle-display']"
-    visitor.wait_for(lambda: "village" in visitor.page.inner_text(subtitle), what="a subtitle")
+    play, subtitle = "#timed .play-pause-button", "#timed [data-testid='subtitle-display']"
+
+    def shows_a_subtitle():
+        # A press before the waveform is there does not play.
+        if visitor.page.get_attribute(play, "aria-label") == "Play":
+            visitor.page.click(play)
+            visitor.page.wait_for_timeout(300)
+        return visitor.page.inner_text(subtitle).strip()
+
+    visitor.wait_for(shows_a_subtitle, what="a subtitle")
     visitor.shoot("recognition")
 
 

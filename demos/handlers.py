@@ -1,0 +1,123 @@
+"""What happens in the chat tab when something is pressed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from demos.answers import Answers
+from demos.panel import Options
+from demos.samples import SAMPLES
+from demos.tasks import EMPTY, GIVES_SOUND, NOTHING, TAKES_SOUND, TAKES_TEXT, TASKS
+from demos.thread import Ask, Thread
+from engines.base import Task
+
+SKIP = gr.skip()
+
+
+class Handlers:
+    """Event handlers; they return what their outputs in `demos.chat` ask for.
+
+    A session has one dialogue for each task, each in a state of its own: a reply
+    that ends after the task was switched can only touch its own.
+    """
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._running = answers.running
+
+    def answer(
+        self, task: Task, ask: Ask | None, request: gr.Request, *rest: Any
+    ) -> Iterator[tuple[Any, ...]]:
+        """Answer `ask`: chat, live, timed and threads as they grow."""
+        own, chosen = _by_task(rest), rest[len(TASKS) :]
+        if ask is None:
+            yield (SKIP,) * (3 + len(TASKS))
+            return
+        session = request.session_hash
+        for view in self._answers.answer(task, ask, own[task], Options(*chosen), session):
+            given = (view.messages, view.sound, view.timed)
+            kept = (view.thread if name == task else None for name in own)
+            yield tuple(SKIP if part is None else part for part in (*given, *kept))
+
+    def send(self, task: Task, clip: str | None, text: str, request: gr.Request) -> tuple[Any, ...]:
+        """Take what is in the composer: asked, clip, text, buttons."""
+        ask = Ask(clip if task in TAKES_SOUND else None, text if task in TAKES_TEXT else "")
+        if ask.clip is None and not ask.text.strip():
+            gr.Warning(NOTHING[task], title="Nothing to send")
+        elif not self._still_answering(request):
+            return ask, None, "", *_busy()
+        return None, *(SKIP,) * 4
+
+    def recorded(
+        self, task: Task, clip: str | None, text: str, at_once: bool, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """A recording was stopped: send it, if that is wanted."""
+        return self.send(task, clip, text, request) if at_once else (None, *(SKIP,) * 4)
+
+    def sample(self, index: int) -> Any:
+        """A handler that asks an example: asked, buttons."""
+
+        def take(task: Task, request: gr.Request) -> tuple[Any, ...]:
+            if self._still_answering(request):
+                return None, SKIP, SKIP
+            sample = SAMPLES[task][index]
+            return Ask(sample.clip, sample.text), *_busy()
+
+        return take
+
+    def retry(self, task: Task, request: gr.Request, *threads: Thread) -> tuple[Any, ...]:
+        """Ask the last question again: asked, buttons, threads."""
+        own = _by_task(threads)
+        last, before = own[task].last, own[task].before
+        if last is None or before is None:
+            gr.Warning("Ask something first.", title="Nothing to retry")
+        elif not self._still_answering(request):
+            return last, *_busy(), *(before if name == task else SKIP for name in own)
+        return None, *(SKIP,) * (2 + len(TASKS))
+
+    def switch(self, task: Task, request: gr.Request, *threads: Thread) -> tuple[Any, ...]:
+        """Show another task: chat, live, timed, clip, text, language, chips."""
+        self._running.end(request.session_hash, shown=False)
+        own = _by_task(threads)
+        return (
+            gr.Chatbot(list(own[task].messages), placeholder=EMPTY[task]),
+            gr.Audio(None, visible=task in GIVES_SOUND),
+            gr.Audio(None, visible=False),
+            gr.Audio(visible=task in TAKES_SOUND),
+            gr.Textbox(visible=task in TAKES_TEXT, label="Or type" if task == "sqa" else "Text"),
+            "" if task == "asr" else "en",
+            *(gr.Button(sample.label) for sample in SAMPLES[task]),
+        )
+
+    def clear(self, task: Task, request: gr.Request) -> tuple[Any, ...]:
+        """Forget the dialogue on the screen: chat, live, timed, threads."""
+        self._running.end(request.session_hash, shown=False, kept=False)
+        kept = (Thread() if name == task else SKIP for name in TASKS.values())
+        return [], None, gr.Audio(None, visible=False), *kept
+
+    def stop(self, request: gr.Request) -> None:
+        """End the reply; what was said stays."""
+        self._running.end(request.session_hash)
+
+    def ended(self, request: gr.Request) -> tuple[Any, Any]:
+        """A reply is over, or another one runs already: buttons."""
+        return _busy() if self._running.active(request.session_hash) else _idle()
+
+    def _still_answering(self, request: gr.Request) -> bool:
+        if not self._running.active(request.session_hash):
+            return False
+        gr.Warning("Press Stop to interrupt it.", title="Still answering")
+        return True
+
+
+def _by_task(threads: tuple[Any, ...]) -> dict[Task, Thread]:
+    return dict(zip(TASKS.values(), threads, strict=False))
+
+
+def _busy() -> tuple[Any, Any]:
+    return gr.Button(interactive=False), gr.Button(interactive=True)
+
+
+def _idle() -> tuple[Any, Any]:
+    return gr.Button(interactive=True), gr.Button(interactive=False)
