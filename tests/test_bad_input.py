@@ -341,7 +341,6 @@ def test_bad_clips_on_the_page(visitor, folder):
         if bad.name in ("blip-20ms.wav", "silence.wav", "text.wav", "all-nan.wav"):
             send = partial(bad_clips.send_clip, visitor, folder / bad.name)
             assert_helps(bad_clips.told_on_the_page(visitor, send), bad.told, bad.advice)
-    # Retry works, and the next question is answered.
     visitor.page.click("#retry")
     visitor.wait_until_idle()
     visitor.sample(0)

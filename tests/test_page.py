@@ -1,5 +1,7 @@
 """The page in a real browser, over the real models, with a real question spoken to it."""
 
+import time
+
 import browser
 import pytest
 from conftest import SAMPLES
@@ -199,3 +201,56 @@ def test_status_line(open_page):
     visitor = open_page()
     status = visitor.wait_for(lambda: visitor.page.inner_text("#parley-status"))
     assert "GB" in status and "cpu" in status and "waiting" in status
+
+
+LONG = "Tell me everything about the history of Rome, in great detail."
+
+
+def test_switching_in_mid_reply_leaves_the_other_dialogue_alone(open_page):
+    visitor = open_page()
+    visitor.choose("Text")
+    visitor.ask(LONG)
+    visitor.wait_for(lambda: any("Rom" in reply for reply in visitor.replies()), what="text")
+    visitor.choose("TTS")
+    visitor.wait_until_idle()
+    assert "Rom" not in visitor.dialogue()
+    visitor.choose("Text")
+    visitor.wait_for(lambda: "Stopped." in visitor.dialogue(), what="what was said")
+
+
+def test_clearing_in_mid_reply_clears(open_page):
+    visitor = open_page()
+    visitor.choose("Text")
+    visitor.ask(LONG)
+    visitor.wait_for(lambda: any("Rom" in reply for reply in visitor.replies()), what="text")
+    visitor.page.click("#clear")
+    visitor.wait_until_idle()
+    visitor.page.wait_for_timeout(500)
+    assert "Rom" not in visitor.dialogue()
+
+
+def test_asking_in_mid_reply_is_refused_and_nothing_is_lost(open_page):
+    visitor = open_page()
+    visitor.choose("Text")
+    visitor.ask(LONG)
+    visitor.wait_for(lambda: any("Rom" in reply for reply in visitor.replies()), what="text")
+    visitor.ask("And of Athens?")
+    visitor.wait_for(lambda: "Press Stop" in visitor.page.inner_text("body"), what="a warning")
+    assert visitor.page.input_value("#text textarea") == "And of Athens?"
+    visitor.page.click("#stop")
+    visitor.wait_until_idle()
+    visitor.page.click("#send")
+    visitor.wait_for_figures()
+    assert "And of Athens?" in visitor.dialogue()
+
+
+def test_closing_the_page_stops_the_model(open_page, services):
+    visitor = open_page()
+    visitor.choose("Text")
+    visitor.ask(LONG)
+    visitor.wait_for(lambda: services.turnstile.active == 1, what="the model at work")
+    visitor.context.close()
+    deadline = time.monotonic() + 20
+    while services.turnstile.active and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert services.turnstile.active == 0
