@@ -3,38 +3,36 @@
 import logging
 import os
 import sys
+from collections.abc import Sequence
 
-from pydantic import Field, ValidationError
-from pydantic_settings import CliApp, CliSubCommand, SettingsError, get_subcommand
+from pydantic import ValidationError
+from pydantic_settings import CliApp, SettingsError
 
 import cli
 from errors import ParleyError
 from services import Services
 from settings import Settings
 
+COMMANDS = ("transcribe", "speak", "ask")
+
 
 class Parley(Settings, cli_prog_name="app.py", cli_implicit_flags=True, cli_kebab_case=True):
     """Talk to, listen to, compare and measure open speech-to-speech systems.
 
-    Without a command: starts the page. Every option can also be set in the
-    environment or in .env, as PARLEY_PORT for --port; options go before the command.
+    Starts the page; or, given a command after the options, runs that instead:
+    transcribe FILE..., speak TEXT -o OUT.wav, ask FILE... -o OUT.wav. Each has a --help.
+    Every option can also be set in the environment or in .env: PARLEY_PORT for --port.
     """
 
-    transcribe: CliSubCommand[cli.Transcribe] = Field(description="Speech to text")
-    speak: CliSubCommand[cli.Speak] = Field(description="Text to speech")
-    ask: CliSubCommand[cli.Ask] = Field(description="Spoken questions, spoken answers")
 
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the page or a command; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    options, command = _split(sys.argv[1:] if arguments is None else arguments)
     try:
-        settings = CliApp.run(Parley, cli_args=sys.argv[1:] if arguments is None else arguments)
-        command = get_subcommand(settings, is_required=False)
+        settings = CliApp.run(Parley, cli_args=options)
         with Services(settings) as services:
-            if isinstance(command, cli.Command):
-                return _command(services, command)
-            return _serve(services)
+            return _run(services, command) if command else _serve(services)
     except (ValidationError, SettingsError) as error:
         sys.stderr.write(f"{_plain(error)}\n")
         return 2
@@ -45,6 +43,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Options of the app, and the command with what belongs to it.
+
+    Kept apart because pydantic-settings reads lists as JSON or cut at commas, which
+    no name of a file survives.
+    """
+    for place, argument in enumerate(arguments):
+        if argument in COMMANDS:
+            return list(arguments[:place]), list(arguments[place:])
+    return list(arguments), []
+
+
 def _serve(services: Services) -> int:
     from demos.page import launch  # noqa: PLC0415  (Gradio takes 2 s that no command should wait)
 
@@ -53,12 +63,10 @@ def _serve(services: Services) -> int:
     return 0
 
 
-def _command(services: Services, command: cli.Command) -> int:
+def _run(services: Services, command: list[str]) -> int:
     # What the libraries log would tear the progress bar apart.
     logging.getLogger().setLevel(logging.WARNING)
-    desk = cli.Desk(services)
-    command.run(desk)
-    return 1 if desk.failed else 0
+    return cli.run(services, command)
 
 
 def _plain(error: ValidationError | SettingsError) -> str:

@@ -1,13 +1,14 @@
 """The command line without a page: transcribe, speak and ask, over one file or many."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Annotated
 
 import soundfile
-from pydantic import AliasChoices, BaseModel, Field
-from pydantic_settings import CliPositionalArg
+import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID, TimeElapsedColumn
 
@@ -24,99 +25,113 @@ from engines.base import (
 )
 from errors import InputError, ParleyError
 from services import Services
+from speech.files import Clip
 from speech.names import safe_name
 
-OUTPUT = AliasChoices("o", "output")
+logger = logging.getLogger(__name__)
 
 
-class Transcribe(BaseModel):
+commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+Files = Annotated[list[Path], typer.Argument(help="Sound files of any kind and length.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="WAV file to write.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Fixes every random number.")]
+VoiceName = Annotated[str | None, typer.Option(help="Name of a voice.")]
+
+
+def run(services: Services, arguments: Sequence[str]) -> int:
+    """Run the command that `arguments` begin with; returns the exit status."""
+    desk = Desk(services)
+    command = typer.main.get_command(commands)
+    try:
+        command.main(list(arguments), prog_name="app.py", obj=desk, standalone_mode=True)
+    except SystemExit as end:
+        if end.code:
+            return int(end.code)
+    return 1 if desk.failed else 0
+
+
+@commands.command()
+def transcribe(
+    context: typer.Context,
+    files: Files,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder for a .txt a file; else to the screen."),
+    ] = None,
+    language: Annotated[
+        str, typer.Option(help="Language spoken; en is the fastest, empty detects it.")
+    ] = "",
+) -> None:
     """Write down what is said in sound files."""
+    desk: Desk = context.obj
 
-    files: CliPositionalArg[list[Path]] = Field(description="Sound files of any kind and length.")
-    language: str = Field(
-        "", description="Language spoken (en picks the fastest recognizer); empty detects it."
-    )
-    output: Path | None = Field(
-        None, validation_alias=OUTPUT, description="Folder for one .txt a file; else to the screen."
-    )
+    def work(file: Path) -> None:
+        audio = desk.clip(file).audio
+        events = desk.services.transcribe(audio, language=language or None, cancel=desk.cancel)
+        text = ""
+        for event in events:
+            if isinstance(event, Transcript):
+                text = event.text
+                desk.show(event.heard / audio.seconds)
+        if output is not None:
+            desk.target(output, file, "txt").write_text(f"{text}\n", encoding="utf-8")
+        else:
+            desk.say(text if len(files) == 1 else f"{safe_name(file.name)}: {text}")
 
-    def run(self, desk: "Desk") -> None:
-        """Transcribe every file."""
-
-        def work(file: Path) -> None:
-            audio = desk.services.clip(file).audio
-            events = desk.services.transcribe(
-                audio, language=self.language or None, cancel=desk.cancel
-            )
-            text = ""
-            for event in events:
-                if isinstance(event, Transcript):
-                    text = event.text
-                    desk.show(event.heard / audio.seconds)
-            if self.output is None:
-                desk.say(text if len(self.files) == 1 else f"{file}: {text}")
-            else:
-                self.output.mkdir(parents=True, exist_ok=True)
-                (self.output / f"{safe_name(file.stem)}.txt").write_text(text + "\n")
-
-        desk.each(self.files, work)
+    desk.each(files, work)
 
 
-class Speak(BaseModel):
+@commands.command()
+def speak(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(help="What to say; @FILE reads it from a file.")],
+    output: Output = Path("speech.wav"),
+    voice: VoiceName = None,
+    seed: Seed = None,
+) -> None:
     """Turn text into speech."""
+    desk: Desk = context.obj
 
-    text: CliPositionalArg[str] = Field(description="What to say; @FILE reads it from a file.")
-    output: Path = Field(
-        Path("speech.wav"), validation_alias=OUTPUT, description="WAV file to write."
-    )
-    voice: str | None = Field(None, description="Name of a voice.")
-    seed: int | None = Field(None, description="Fixes the random part of the synthesis.")
+    def work(output: Path) -> None:
+        words = _read_text(text, desk.services.settings.max_text)
+        events = desk.services.speak(words, voice, seed=seed, cancel=desk.cancel)
+        desk.write(events, output)
 
-    def run(self, desk: "Desk") -> None:
-        """Speak the text into the file."""
-
-        def work(output: Path) -> None:
-            text = _read_text(self.text)
-            events = desk.services.speak(text, self.voice, seed=self.seed, cancel=desk.cancel)
-            desk.write(events, output)
-
-        desk.each([self.output], work)
+    desk.each([output], work)
 
 
-class Ask(BaseModel):
-    """Ask spoken questions and get spoken answers."""
+@commands.command()
+def ask(
+    context: typer.Context,
+    files: Files,
+    output: Output = Path("reply.wav"),
+    language: Annotated[
+        str, typer.Option(help="Language of the questions; empty detects it.")
+    ] = "en",
+    voice: VoiceName = None,
+    seed: Seed = None,
+) -> None:
+    """Ask spoken questions; of several, the output is a folder."""
+    desk: Desk = context.obj
+    many = len(files) > 1
 
-    files: CliPositionalArg[list[Path]] = Field(description="Sound files with a question each.")
-    output: Path = Field(
-        Path("reply.wav"),
-        validation_alias=OUTPUT,
-        description="WAV file to write; a folder when there are several questions.",
-    )
-    language: str = Field("en", description="Language of the questions; empty detects it.")
-    voice: str | None = Field(None, description="Name of a voice.")
-    seed: int | None = Field(None, description="The same seed gives the same answer.")
+    def work(file: Path) -> None:
+        target = desk.target(output, file, "wav") if many else output
+        if target.resolve() in {path.resolve() for path in files}:
+            raise InputError(f"{target} is a question; I will not write over it.")
+        events = desk.services.converse(
+            Turn(desk.clip(file).audio),
+            Conversation(),
+            voice,
+            sampling=Sampling(seed=seed),
+            language=language or None,
+            cancel=desk.cancel,
+        )
+        question, answer = desk.write(events, target)
+        desk.say(f"Q: {question}\nA: {answer}")
 
-    def run(self, desk: "Desk") -> None:
-        """Answer every file by itself."""
-        many = len(self.files) > 1
-
-        def work(file: Path) -> None:
-            output = self.output / f"{safe_name(file.stem)}.wav" if many else self.output
-            events = desk.services.converse(
-                Turn(desk.services.clip(file).audio),
-                Conversation(),
-                self.voice,
-                sampling=Sampling(seed=self.seed),
-                language=self.language or None,
-                cancel=desk.cancel,
-            )
-            question, answer = desk.write(events, output)
-            desk.say(f"Q: {question}\nA: {answer}")
-
-        desk.each(self.files, work)
-
-
-Command = Transcribe | Speak | Ask
+    desk.each(files, work)
 
 
 class Desk:
@@ -135,6 +150,7 @@ class Desk:
         )
         self._task = TaskID(0)
         self._done = 0
+        self._targets: set[Path] = set()
 
     def each(self, files: Sequence[Path], work: Callable[[Path], None]) -> None:
         """Work on the files one by one with a progress bar; one that fails is told and skipped."""
@@ -142,12 +158,35 @@ class Desk:
             self._task = progress.add_task("", total=len(files))
             for done, file in enumerate(files):
                 self._done = done
-                progress.update(self._task, completed=done, description=safe_name(file.name))
+                name = safe_name(file.name)
+                progress.update(self._task, completed=done, description=name)
                 try:
                     work(file)
-                except ParleyError as error:
+                except (ParleyError, OSError) as error:
                     self.failed += 1
-                    progress.console.print(f"{file}: {error}", markup=False, highlight=False)
+                    self.remark(f"{name}: {error}")
+                except Exception:
+                    logger.exception("%s failed", name)
+                    self.failed += 1
+                    self.remark(f"{name}: this went wrong inside Parley, see above.")
+
+    def clip(self, file: Path) -> Clip:
+        """Read a sound file; what there is to know about it is told."""
+        clip = self.services.clip(file)
+        for note in clip.notes:
+            self.remark(f"{clip.name}: {note}")
+        return clip
+
+    def target(self, folder: Path, file: Path, suffix: str) -> Path:
+        """A file in `folder` for the result of `file`; no two results share one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        stem, number = safe_name(file.stem), 1
+        target = folder / f"{stem}.{suffix}"
+        while target in self._targets:
+            number += 1
+            target = folder / f"{stem}-{number}.{suffix}"
+        self._targets.add(target)
+        return target
 
     def show(self, part: float) -> None:
         """Say how much of the current file is done, 0 to 1."""
@@ -155,8 +194,12 @@ class Desk:
 
     def say(self, text: str) -> None:
         """Print a result."""
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
+
+    def remark(self, text: str) -> None:
+        """Print what is no result."""
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def write(self, events: Iterable[Event], output: Path) -> tuple[str, str]:
         """Write the speech of a reply to a file; returns the question and the answer."""
@@ -186,11 +229,13 @@ def _wav(path: Path, rate: int) -> soundfile.SoundFile:
         raise InputError(f"I cannot write {path}: {error}") from error
 
 
-def _read_text(text: str) -> str:
+def _read_text(text: str, limit: int) -> str:
     if not text.startswith("@"):
         return text
     path = Path(text[1:])
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            # One more than allowed, so that the limit's own message comes, and no more.
+            return file.read(limit + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"I cannot read text from {path}: {error}") from error

@@ -6,6 +6,7 @@ its turn, and is handed to an engine. Nothing here knows who asked.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,8 +25,11 @@ from weights import Store
 #: After this time a load that failed is tried again when somebody asks, seconds.
 RETRY_AFTER = 60.0
 
-OnWait = Callable[[int], None]
-"""Told how many requests are ahead, each time that changes."""
+#: Larger ones have no room in the samplers of the models; the very last means "random" to some.
+SEED_LIMIT = 2**32 - 1
+
+OnWait = Callable[[int | None], None]
+"""Told how many requests wait ahead, each time that changes, and None when it is one's turn."""
 
 
 class Services:
@@ -117,7 +121,8 @@ class Services:
                 f"This text has {len(text):,} characters; the limit is "
                 f"{self.settings.max_text:,} (PARLEY_MAX_TEXT). Shorten it or cut it into parts."
             )
-        return text
+        # Browsers can send half a surrogate pair; no tokenizer takes one.
+        return text.encode("utf-8", "replace").decode("utf-8")
 
     def transcribe(
         self,
@@ -145,6 +150,7 @@ class Services:
     ) -> Iterator[Event]:
         """Synthesize speech; see `SpeechEngine.speak`."""
         text = self.text(text)
+        _check_seed(seed)
         chosen = self.engine(engine)
         with self._admitted(chosen, "tts", None, cancel, on_wait):
             yield from chosen.speak(text, voice, seed=seed, cancel=cancel)
@@ -164,7 +170,8 @@ class Services:
     ) -> Iterator[Event]:
         """Answer a turn; see `SpeechEngine.converse`."""
         if turn.audio is None or turn.text.strip():
-            self.text(turn.text)
+            turn = replace(turn, text=self.text(turn.text))
+        _check_seed(sampling.seed)
         chosen = self.engine(engine)
         task: Task = "sqa" if spoken else "text"
         with self._admitted(chosen, task, language, cancel, on_wait):
@@ -193,4 +200,11 @@ class Services:
             raise InputError(f"{engine.info.title} cannot do this. Choose another engine or task.")
         names = engine.models(task, language)
         with self.models.use(*names, cancel=cancel), self.turnstile.enter(cancel, on_wait):
+            if on_wait is not None:
+                on_wait(None)
             yield
+
+
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= seed < SEED_LIMIT:
+        raise InputError(f"A seed is a whole number from 0 to {SEED_LIMIT - 1:,}, not {seed:,}.")

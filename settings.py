@@ -66,7 +66,9 @@ class Settings(BaseSettings):
     max_queue: int = Field(20, ge=1, description="Requests that may wait; more are refused.")
     max_active: int = Field(2, ge=1, description="Requests that are worked on at once.")
     max_sessions: int = Field(200, ge=1, description="Dialogues kept for the API.")
-    session_ttl: float = Field(3600.0, gt=0, description="Seconds until a dialogue is forgotten.")
+    session_ttl: float = Field(
+        14_400.0, gt=0, description="Seconds until a dialogue and its clips are forgotten."
+    )
 
     @field_validator("auth")
     @classmethod

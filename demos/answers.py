@@ -131,10 +131,10 @@ class _Waiting:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._ahead = 0
+        self._ahead: int | None = None
 
-    def notice(self, ahead: int) -> None:
-        """Told by the turnstile how many requests are ahead."""
+    def notice(self, ahead: int | None) -> None:
+        """Told how many requests wait ahead; None once it is this one's turn."""
         self._ahead = ahead
 
     def text(self) -> str:

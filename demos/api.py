@@ -1,18 +1,25 @@
 """Endpoints for programs: `/transcribe`, `/speak`, `/ask`; no page is behind them.
 
-A cold start makes them wait for the models rather than fail.
+A cold start makes them wait for the models rather than fail. Each is a
+generator: a program that streams sees the reply grow, one that calls gets the
+last value, and one that leaves stops the model.
 """
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
 from demos.clips import ClipWriter
+from demos.follow import follow
 from engines.base import AudioChunk, Cancel, Event, Sampling, TextDelta, Transcript, Turn
 from errors import InputError, ParleyError
 from services import Services
+from speech.files import Clip
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,41 +28,45 @@ T = TypeVar("T")
 def build(services: Services) -> None:
     """Attach the endpoints; their components are never shown."""
 
-    def transcribe(audio: str) -> str:
+    def transcribe(audio: str) -> Iterator[str]:
         """Speech to text: any sound file, any language."""
-        events = services.transcribe(services.clip(audio).audio, cancel=Cancel())
-        return _collect(events).heard
+        cancel = Cancel()
+        events = services.transcribe(_clip(services, audio).audio, cancel=cancel)
+        for reply in _grow(events, cancel):
+            yield reply.heard
 
-    def speak(text: str, voice: str = "", seed: float | None = None) -> str | None:
+    def speak(text: str, voice: str = "", seed: float | None = None) -> Iterator[str | None]:
         """Text to speech: a WAV file."""
-        events = services.speak(
-            text, voice or None, seed=None if seed is None else int(seed), cancel=Cancel()
-        )
-        return _collect(events).path
+        cancel = Cancel()
+        number = None if seed is None else int(seed)
+        events = services.speak(text, voice or None, seed=number, cancel=cancel)
+        for reply in _grow(events, cancel):
+            yield reply.path
 
     def ask(
         audio: str | None, text: str = "", session: str = "", request: gr.Request | None = None
-    ) -> tuple[str, str, str | None]:
+    ) -> Iterator[tuple[str, str, str | None]]:
         """A spoken or typed question: what was understood, the answer, and its speech.
 
-        Calls that name the same session continue one dialogue.
+        Calls that name the same session continue one dialogue. Without logins, so
+        does a stranger who guesses the name.
         """
         if not audio and not text.strip():
             raise InputError("There is no question. Give audio, text or both.")
         owner = ((request.username if request else None) or "", session)
-        turn = Turn(services.clip(audio).audio if audio else None, text)
+        turn = Turn(_clip(services, audio).audio if audio else None, text)
+        cancel = Cancel()
         events = services.converse(
             turn,
             services.dialogues.get(owner),
             sampling=Sampling(),
             language="en",
-            cancel=Cancel(),
+            cancel=cancel,
         )
-        reply = _collect(events)
-        question = turn.question(reply.heard)
-        if session:
-            services.dialogues.add(owner, question, reply.said)
-        return question, reply.said, reply.path
+        for reply in _grow(events, cancel):
+            if reply.finished and session:
+                services.dialogues.add(owner, turn.question(reply.heard), reply.said)
+            yield turn.question(reply.heard), reply.said, reply.path
 
     # Files rather than `gr.Audio`: that one probes its output with ffprobe, which a bare
     # machine lacks, and would take the file formats of its own choice only.
@@ -75,43 +86,61 @@ def build(services: Services) -> None:
         )
 
 
-class _Collected:
-    """All events of a request, joined."""
+class _Reply:
+    """What a request has given so far."""
 
     def __init__(self) -> None:
         self.heard = ""
         self.said = ""
         self.path: str | None = None
+        self.finished = False
 
 
-def _collect(events: Iterable[Event]) -> _Collected:
-    collected = _Collected()
-    writer: ClipWriter | None = None
+def _grow(events: Iterator[Event], cancel: Cancel) -> Iterator[_Reply]:
+    """The reply each time there is more of it; its file only when that is complete."""
+    reply, writer = _Reply(), None
     try:
-        for event in events:
-            match event:
-                case Transcript():
-                    collected.heard = event.text
-                case TextDelta():
-                    collected.said += event.text
-                case AudioChunk():
-                    writer = writer or ClipWriter(event.audio.rate)
-                    writer.add(event.audio)
+        for batch in follow(events, cancel):
+            for event in batch:
+                match event:
+                    case Transcript():
+                        reply.heard = event.text
+                    case TextDelta():
+                        reply.said += event.text
+                    case AudioChunk():
+                        writer = writer or ClipWriter(event.audio.rate)
+                        writer.add(event.audio)
+            yield reply
     finally:
         if writer is not None:
             writer.close()
-            collected.path = str(writer.path)
-    return collected
+    reply.path = str(writer.path) if writer else None
+    reply.finished = True
+    yield reply
 
 
-def _told(endpoint: Callable[P, T]) -> Callable[P, T]:
+def _clip(services: Services, audio: str | None) -> Clip:
+    """Read the sound; what there is to know about it goes to the caller as a warning."""
+    clip = services.clip(audio)
+    for note in clip.notes:
+        gr.Warning(note)
+    return clip
+
+
+def _told(endpoint: Callable[P, Iterator[T]]) -> Callable[P, Iterator[T]]:
     """Turn what went wrong into an error that Gradio passes on to the caller."""
 
     @wraps(endpoint)
-    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+    def told(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         try:
-            return endpoint(*args, **kwargs)
+            yield from endpoint(*args, **kwargs)
         except ParleyError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        except Exception as error:
+            logger.exception("an API request failed")
+            raise gr.Error(
+                "This went wrong inside Parley. It is noted in the log; please try again.",
+                print_exception=False,
+            ) from error
 
     return told

@@ -45,7 +45,7 @@ class Handlers:
         ask = Ask(clip if task in TAKES_SOUND else None, text if task in TAKES_TEXT else "")
         if ask.clip is None and not ask.text.strip():
             gr.Warning(NOTHING[task], title="Nothing to send")
-        elif not self._still_answering(request):
+        elif self._may_ask(request):
             return ask, None, "", *_busy()
         return None, *(SKIP,) * 4
 
@@ -59,7 +59,7 @@ class Handlers:
         """A handler that asks an example: asked, buttons."""
 
         def take(task: Task, request: gr.Request) -> tuple[Any, ...]:
-            if self._still_answering(request):
+            if not self._may_ask(request):
                 return None, SKIP, SKIP
             sample = SAMPLES[task][index]
             return Ask(sample.clip, sample.text), *_busy()
@@ -72,7 +72,7 @@ class Handlers:
         last, before = own[task].last, own[task].before
         if last is None or before is None:
             gr.Warning("Ask something first.", title="Nothing to retry")
-        elif not self._still_answering(request):
+        elif self._may_ask(request):
             return last, *_busy(), *(before if name == task else SKIP for name in own)
         return None, *(SKIP,) * (2 + len(TASKS))
 
@@ -104,11 +104,12 @@ class Handlers:
         """A reply is over, or another one runs already: buttons."""
         return _busy() if self._running.active(request.session_hash) else _idle()
 
-    def _still_answering(self, request: gr.Request) -> bool:
-        if not self._running.active(request.session_hash):
-            return False
-        gr.Warning("Press Stop to interrupt it.", title="Still answering")
-        return True
+    def _may_ask(self, request: gr.Request) -> bool:
+        """Reserve the session's place; says so if a request of its own still runs."""
+        free = self._running.reserve(request.session_hash)
+        if not free:
+            gr.Warning("Press Stop to interrupt it.", title="Still answering")
+        return free
 
 
 def _by_task(threads: tuple[Any, ...]) -> dict[Task, Thread]:

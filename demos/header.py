@@ -54,12 +54,19 @@ def status_line(services: Services) -> str:
     )
 
 
-def waiting_for(services: Services, ahead: int) -> str:
-    """What a request that has given nothing yet is waiting for."""
+def waiting_for(services: Services, ahead: int | None) -> str:
+    """What a request that has given nothing yet is waiting for.
+
+    Args:
+        services: Whose models may be loading.
+        ahead: Requests that wait before it; None if it does not wait.
+    """
     loading = [status for status in services.models.status() if status.state == "loading"]
     if loading:
         return f"Waiting for {_loading(loading[0])}"
-    if ahead:
+    if ahead is not None:
+        # Those that are being worked on are ahead too.
+        ahead += services.turnstile.active
         return f"{ahead} {'request' if ahead == 1 else 'requests'} ahead of you"
     return "Working …"
 

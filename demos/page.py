@@ -13,8 +13,15 @@ from settings import Settings
 
 ASSETS = Path(__file__).parent.parent / "assets"
 
-#: Gradio looks for files to delete this often, and deletes those older than this, seconds.
-CLEAN_UP = (600, 3600)
+#: Gradio looks this often for clips of sessions that are over, seconds.
+CLEAN_UP = 600
+#: A reply may hold an image or a frame of a stranger's server; loading it would tell
+#: that server who reads it, and what a prompt made the model put into the address.
+HEAD = (
+    '<meta http-equiv="Content-Security-Policy" content="'
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; frame-src 'self'; "
+    "object-src 'none'\">"
+)
 #: Handlers that may run at once; who works on a model is decided by the turnstile.
 HANDLERS = 64
 
@@ -22,7 +29,10 @@ HANDLERS = 64
 def build(services: Services) -> gr.Blocks:
     """The page with all its tabs and the endpoints for programs."""
     with gr.Blocks(
-        title="Parley", fill_height=True, delete_cache=CLEAN_UP, analytics_enabled=False
+        title="Parley",
+        fill_height=True,
+        delete_cache=(CLEAN_UP, int(services.settings.session_ttl)),
+        analytics_enabled=False,
     ) as page:
         engine = header.build(services)
         with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", id="chat"):
@@ -48,11 +58,12 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
         max_threads=HANDLERS,
         theme=theme(),
         css_paths=ASSETS / "page.css",
-        head=f"<script>{(ASSETS / 'page.js').read_text()}</script>",
+        head=HEAD + f"<script>{(ASSETS / 'page.js').read_text()}</script>",
         favicon_path=str(ASSETS / "icon.svg"),
         footer_links=["api", "settings"],
-        allowed_paths=[str(ASSETS)],
-        show_error=True,
+        allowed_paths=[str(ASSETS / "samples")],
+        # What is meant for people is raised as `gr.Error`, which is shown all the same.
+        show_error=False,
         ssr_mode=False,
         run_history=False,
     )

@@ -70,8 +70,8 @@ def build(services: Services, engine: gr.Dropdown) -> Panel:
             )
             seed = gr.Number(
                 None,
+                # The range is checked with the request: here, a refusal would lose the question.
                 precision=0,
-                minimum=0,
                 label="Seed",
                 info="The same seed gives the same answer; empty draws one",
             )

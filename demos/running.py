@@ -12,11 +12,13 @@ class Run:
 
     Attributes:
         cancel: Stops it.
+        begun: It was reserved and is now under way.
         shown: Its dialogue is the one on the screen.
         kept: What it has said so far goes into the dialogue.
     """
 
     cancel: Cancel = field(default_factory=Cancel)
+    begun: bool = False
     shown: bool = True
     kept: bool = True
 
@@ -28,10 +30,24 @@ class Running:
         self._lock = threading.Lock()
         self._runs: dict[str, Run] = {}
 
+    def reserve(self, session: str | None) -> bool:
+        """Make room for a request that is about to begin; False while another one runs."""
+        with self._lock:
+            run = self._runs.get(session or "")
+            if run is not None and not run.cancel.is_set():
+                return False
+            self._runs[session or ""] = Run()
+            return True
+
     def begin(self, session: str | None) -> Run:
-        """Note that a request begins; one that runs already is stopped unseen."""
+        """The run of a request that begins now; another one that runs is stopped unseen."""
+        with self._lock:
+            reserved = self._runs.get(session or "")
+            if reserved is not None and not reserved.begun:
+                reserved.begun = True
+                return reserved
         self.end(session, shown=False)
-        run = Run()
+        run = Run(begun=True)
         with self._lock:
             self._runs[session or ""] = run
         return run

@@ -1,5 +1,6 @@
 """A dialogue as the page shows it: one thread for each task of a session."""
 
+import re
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
@@ -26,6 +27,11 @@ FIGURES = (
     ("first_audio", "first sound", "To the first speech handed to your browser"),
     ("total", "total", "To the end of the reply"),
 )
+#: What markdown or HTML would take for more than itself.
+PUNCTUATION = re.compile(r"[&<>\[\]*_`~|#\\$]")
+#: Code, which shows what it holds anyway, or the beginning of HTML or of an image.
+CODE_OR_MARKUP = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)|<|!\[", re.DOTALL)
+MARKUP = {"<": "&lt;", "![": "!&#91;"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +129,10 @@ class Reply:
     def messages(self, waiting: str = "") -> list[dict[str, Any]]:
         """The whole thread as the chat shows it now; `waiting` says what for."""
         heard = "" if self._is_transcript else self._heard
-        answer = self._heard if self._is_transcript else self._said
+        answer = plain(self._heard) if self._is_transcript else without_markup(self._said)
         notes = [_aside(note, "note") for note in self._notes]
-        asked = [self._own_clip, self._ask.text.strip() or None, heard or None, *notes]
+        typed = plain(self._ask.text.strip())
+        asked = [self._own_clip, typed or None, plain(heard) or None, *notes]
         replied = [
             answer or None,
             self._clip,
@@ -143,6 +150,16 @@ class Reply:
     def spans(self) -> tuple[Span, ...]:
         """The timed words of the user's clip, as far as they are known."""
         return self._spans
+
+
+def plain(text: str) -> str:
+    """Text of people, in markdown that shows it as it is."""
+    return PUNCTUATION.sub(lambda mark: f"&#{ord(mark[0])};", text)
+
+
+def without_markup(text: str) -> str:
+    """Text of a model: its markdown counts, but no HTML and no images (see `demos.page`)."""
+    return CODE_OR_MARKUP.sub(lambda found: found[1] or MARKUP[found[0]], text)
 
 
 def _aside(text: str, kind: str) -> str:

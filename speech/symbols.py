@@ -114,6 +114,10 @@ _BEFORE_NUMBER = frozenset(
 )
 
 
+#: Longer numbers, digits, are no quantities: they are read digit by digit.
+LONGEST_NUMBER = 15
+
+
 def _alternatives(words: dict[str, str]) -> str:
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
 
@@ -187,6 +191,10 @@ def _digits(match: re.Match[str]) -> str:
     return " ".join(match.group())
 
 
+def _by_digit(match: re.Match[str]) -> str:
+    return " ".join(match.group().replace(",", ""))
+
+
 def _price(number: str, currency: str) -> str:
     word = _CURRENCIES[currency]
     return f"{word}{number}" if len(word) == 1 else f"{number} {word}"
@@ -228,6 +236,10 @@ _RULES: tuple[tuple[re.Pattern[str], Replacement], ...] = tuple(
         (r"\s?\[\^?\d+(?:\s?[,–-]\s?\d+)*\](?!\()", ""),
         (r"\(([2-9]\d\d)\)\s?(\d{3}-\d{4})\b", r"\1-\2"),
         # Numbers.
+        (
+            rf"\d{{{LONGEST_NUMBER + 1},}}|\d{{1,3}}(?:,\d{{3}}){{{LONGEST_NUMBER // 3},}}",
+            _by_digit,
+        ),
         (rf"(?<![\w.])({_N})[eE]([+-]?)(\d{{1,3}})(?!\w)", _scientific),
         (rf"(?:(\d+)\s?)?([{_VULGAR}])", _vulgar_fraction),
         # "CO₂", "C₆H₁₂O₆": letter by letter.

@@ -4,6 +4,7 @@ Source: https://github.com/xorbitsai/xllamacpp (MIT), which carries the server
 of llama.cpp: continuous batching, prompt cache, OpenAI-style chunks.
 """
 
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ SLOTS = 2
 PROMPT_STEP = 32
 #: Memory for prompts that lost their slot, MiB; llama.cpp would take 8 GiB.
 PROMPT_CACHE_MIB = 128
+#: As chat templates write them: <|im_end|> (Qwen, SmolLM2, Phi), <|eot_id|> (Llama 3),
+#: <start_of_turn> (Gemma), <s>, [INST] (Llama 2, Mistral).
+CONTROL_TOKEN = re.compile(r"<\|.|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>|\[/?INST\]")
 
 
 class Llama:
@@ -115,7 +119,7 @@ class _Stream:
 def _request(prompts: Sequence[Prompt], sampling: Sampling) -> dict[str, Any]:
     seed = sampling.seed if sampling.seed is not None else secrets.randbits(31)
     return {
-        "messages": [{"role": prompt.role, "content": prompt.text} for prompt in prompts],
+        "messages": [{"role": prompt.role, "content": _text(prompt.text)} for prompt in prompts],
         "temperature": sampling.temperature,
         "max_tokens": sampling.max_tokens,
         "seed": seed,
@@ -129,8 +133,16 @@ def _request(prompts: Sequence[Prompt], sampling: Sampling) -> dict[str, Any]:
     }
 
 
+def _text(text: str) -> str:
+    """Text whose control tokens are text: typed ones would end the message and begin another."""
+    return CONTROL_TOKEN.sub(lambda token: f"{token[0][0]} {token[0][1:]}", text)
+
+
 def _without_oldest_exchange(prompts: list[Prompt], sizes: str) -> list[Prompt]:
     first = 1 if prompts[0].role == "system" else 0
     if len(prompts) - first <= 1:
-        raise InputError(f"This is too long for the chat model ({sizes}). Shorten the text.")
+        raise InputError(
+            f"This is too long for the chat model ({sizes}). "
+            "Shorten the text, or the system prompt."
+        )
     return prompts[:first] + prompts[first + 2 :]
