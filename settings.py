@@ -65,7 +65,9 @@ class Settings(BaseSettings):
     )
     max_queue: int = Field(20, ge=1, description="Requests that may wait; more are refused.")
     max_active: int = Field(2, ge=1, description="Requests that are worked on at once.")
-    max_sessions: int = Field(200, ge=1, description="Dialogues kept for the API.")
+    max_sessions: int = Field(
+        200, ge=1, description="Browser sessions, and dialogues of the API, that are kept."
+    )
     session_ttl: float = Field(
         14_400.0, gt=0, description="Seconds until a dialogue and its clips are forgotten."
     )

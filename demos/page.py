@@ -56,6 +56,7 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
         prevent_thread_lock=not block,
         max_file_size=settings.max_upload,
         max_threads=HANDLERS,
+        state_session_capacity=settings.max_sessions,
         theme=theme(),
         css_paths=ASSETS / "page.css",
         head=HEAD + f"<script>{(ASSETS / 'page.js').read_text()}</script>",

@@ -10,11 +10,17 @@ from weights import TABLE, Store
 
 
 def test_table_is_complete():
-    assert set(TABLE) == {"whisper-base", "whisper-tiny.en", "qwen2.5-1.5b", "smollm2-135m"}
+    assert set(TABLE) == {
+        "whisper-base",
+        "whisper-tiny.en",
+        "qwen2.5-1.5b",
+        "smollm2-135m",
+        "smart-turn-v3.2",
+    }
     for name, weights in TABLE.items():
         assert name == weights.name
         assert weights.title
-        assert weights.licence in {"MIT", "Apache-2.0"}
+        assert weights.licence in {"MIT", "Apache-2.0", "BSD-2-Clause"}
         assert weights.size > 0
         assert re.fullmatch(r"[\w.-]+/[\w.-]+", weights.hub.repo)
         assert re.fullmatch(r"[0-9a-f]{40}", weights.hub.revision)

@@ -158,5 +158,37 @@ _SMOLLM2 = Weights(
     ),
 )
 
-TABLE = {weights.name: weights for weights in (_WHISPER_BASE, _WHISPER_TINY_EN, _QWEN, _SMOLLM2)}
+_SMART_TURN_FILE = File(
+    "smart-turn-v3.2-cpu.onnx",
+    8_679_182,
+    "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
+)
+
+_SMART_TURN = Weights(
+    name="smart-turn-v3.2",
+    title="Smart Turn v3.2 (int8 ONNX)",
+    licence="BSD-2-Clause",
+    files=(_SMART_TURN_FILE,),
+    hub=HubRepo("pipecat-ai/smart-turn-v3", "f766f81d3cfdf7737ac64aad813d91bbfd56bf93"),
+    wheels=(
+        # The makers' own package.
+        Wheel(
+            "pipecat-ai",
+            "1.14.0",
+            12_109_725,
+            (
+                Member(
+                    f"pipecat/audio/turn/smart_turn/data/{_SMART_TURN_FILE.name}",
+                    _SMART_TURN_FILE.name,
+                    _SMART_TURN_FILE.size,
+                ),
+            ),
+        ),
+    ),
+)
+
+TABLE = {
+    weights.name: weights
+    for weights in (_WHISPER_BASE, _WHISPER_TINY_EN, _QWEN, _SMOLLM2, _SMART_TURN)
+}
 """Every set of weights that Parley knows, by name."""

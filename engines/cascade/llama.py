@@ -19,8 +19,8 @@ CONTEXT = 4096
 #: Replies written at once; each further one costs 28 KiB per token of context (Qwen2.5 1.5B).
 SLOTS = 2
 #: Tokens per step of the prompt: small, so that a cancel is heard while a long prompt is
-#: read (about 0.4 s a step at 75 tokens/s); larger steps measured no faster on CPUs.
-PROMPT_STEP = 32
+#: read (about 0.75 s a step), but not so small that it costs (see bench/NOTES.md).
+PROMPT_STEP = 64
 #: Memory for prompts that lost their slot, MiB; llama.cpp would take 8 GiB.
 PROMPT_CACHE_MIB = 128
 #: As chat templates write them: <|im_end|> (Qwen, SmolLM2, Phi), <|eot_id|> (Llama 3),

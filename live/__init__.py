@@ -1,0 +1,1 @@
+"""Live conversation: turns, replies and the protocol that carries them (see README.md)."""
