@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     max_sessions: int = Field(
         200, ge=1, description="Browser sessions, and dialogues of the API, that are kept."
     )
+    max_live: int = Field(8, ge=1, description="Live conversations at once.")
+    api_key: str = Field(
+        "", repr=False, description="Key for programs that use the realtime API from elsewhere."
+    )
     session_ttl: float = Field(
         14_400.0, gt=0, description="Seconds until a dialogue and its clips are forgotten."
     )

@@ -8,6 +8,8 @@ import gradio as gr
 import imageio_ffmpeg
 
 from demos import api, chat, header
+from live.access import Access
+from live.routes import Routes
 from services import Services
 from settings import Settings
 
@@ -67,6 +69,7 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
         show_error=False,
         ssr_mode=False,
         run_history=False,
+        app_kwargs={"routes": Routes(services, Access(settings)).routes()},
     )
     return page
 

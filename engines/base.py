@@ -107,9 +107,16 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """The next piece of speech; the pieces of a reply join without a gap."""
+    """The next piece of speech; the pieces of a reply join without a gap.
+
+    Attributes:
+        audio: The piece.
+        text: What it says, where the engine knows: after an interruption, this tells
+            what was heard.
+    """
 
     audio: Audio
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ RATE = 16_000
 AUDIBLE = 0.02
 
 #: 30 sentences with a place where a speaker stops to think: half of them between two
-#: clauses, half of them after a conjunction, an article or a preposition.
+#: clauses, half of them after a conjunction, an article or a preposition. Where hibari
+#: pauses by itself ("I like tea | but ...") it would be two hesitations, so there is none such.
 HESITATIONS = (
     ("When the rain stops,", "we could walk down to the lake."),
     ("If you have some time tomorrow,", "could you help me move the table?"),
@@ -34,12 +35,12 @@ HESITATIONS = (
     ("Until the doctor has called,", "stay in bed and drink tea."),
     ("I wanted to ask you about the", "opening hours of the museum."),
     ("Can you tell me how to", "get from the station to the harbour?"),
-    ("I would like to learn Spanish, but", "I never find the time."),
-    ("My sister lives in Lisbon, and", "she comes home every summer."),
+    ("The soup is ready when", "the carrots are soft."),
+    ("I know a place where", "you can swim at night."),
     ("What is the difference between", "a lake and a pond?"),
     ("Please remind me to call my", "dentist on Monday morning."),
     ("I am looking for a book that", "explains how clocks work."),
-    ("We cannot go swimming because", "the water is far too cold."),
+    ("She always sings while", "she is working in the garden."),
     ("Do you think that", "it will snow in the mountains this week?"),
     ("The man at the door said he was from", "the company that reads the meters."),
     ("I need a recipe for", "soup with carrots and ginger."),

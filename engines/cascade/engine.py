@@ -259,7 +259,7 @@ class _Speaker:
             audio = concatenate([silence(pause, spoken.rate), spoken])
             pause = pause_after(clause)
             self.seconds += audio.seconds
-            yield AudioChunk(audio)
+            yield AudioChunk(audio, clause)
 
 
 def _recognize(

@@ -1,0 +1,201 @@
+"""One reply on its way out: made on a thread, paced to the listener, stopped at once."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import Cancel, Event
+from errors import CancelledError, ParleyError
+from live.items import Item
+from live.protocol import RATE, new_id
+from live.stopwatch import Marks
+from speech.pcm import Audio
+
+#: Speech is sent in slices of this length, seconds.
+SLICE = 0.1
+#: How far ahead of the playhead speech is sent, seconds: enough for a network's hiccups,
+#: little to unsay after an interruption.
+AHEAD = 0.5
+
+
+async def stream(events: Iterator[Event], cancel: Cancel) -> AsyncGenerator[Event]:
+    """Run a request on a thread; hand its events to the event loop, one at a time.
+
+    The thread waits until an event is taken, so what is held back here is held
+    back in the model. Closing this generator cancels the request.
+
+    Raises:
+        Whatever the request raises.
+    """
+    loop = asyncio.get_running_loop()
+    given: asyncio.Queue[Event | BaseException | None] = asyncio.Queue(1)
+
+    def put(item: Event | BaseException | None) -> None:
+        asyncio.run_coroutine_threadsafe(given.put(item), loop).result()
+
+    def drain() -> None:
+        try:
+            for event in events:
+                put(event)
+            put(None)
+        except BaseException as error:  # noqa: BLE001  (raised again on the other side)
+            put(error)
+
+    threading.Thread(target=drain, name="parley live request", daemon=True).start()
+    ended = False
+    try:
+        while True:
+            item = await given.get()
+            if item is None or isinstance(item, BaseException):
+                ended = True
+                if item is not None:
+                    raise item
+                return
+            yield item
+    finally:
+        cancel.set()
+        while not ended:
+            # The thread may wait for room; it ends once it sees the cancel.
+            item = await given.get()
+            ended = item is None or isinstance(item, BaseException)
+
+
+class Reply:
+    """A reply; at first it may be a guess, begun before the turn is certainly over.
+
+    Attributes:
+        id: The protocol's.
+        item: What the listener hears of it.
+        cancel: Stops the engine.
+        marks: When things happened.
+        question: What it answers, once the turn is over.
+        heard: The question's words.
+        seconds: Duration of the question.
+        refusal: Why there is no transcript, if there is none.
+        transcribed: Set once `heard` or `refusal` is there.
+        released: Set once it is certain that the turn is over; nothing is sent before.
+        opened: The client knows of it.
+        finished: The client knows that it is over.
+    """
+
+    def __init__(self, marks: Marks) -> None:
+        self.id = new_id("resp")
+        self.item = Item("assistant", spoken=True, status="in_progress")
+        self.cancel = Cancel()
+        self.marks = marks
+        self.question: Item | None = None
+        self.heard = ""
+        self.seconds = 0.0
+        self.refusal: ParleyError | None = None
+        self.transcribed = asyncio.Event()
+        self.released = asyncio.Event()
+        self.opened = False
+        self.finished = False
+
+    def refuse(self, error: ParleyError | None) -> None:
+        """Note that the request ended early; nobody waits for a transcript any more."""
+        if not self.transcribed.is_set():
+            self.refusal = error or CancelledError("Stopped.")
+            self.transcribed.set()
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where its one piece of content is, as events say it."""
+        return {
+            "response_id": self.id,
+            "item_id": self.item.id,
+            "output_index": 0,
+            "content_index": 0,
+        }
+
+    def part(self, text: str) -> dict[str, Any]:
+        """Its content as the protocol shows it."""
+        if self.item.spoken:
+            return {"type": "audio", "transcript": text}
+        return {"type": "text", "text": text}
+
+    def as_event(self, status: str, reason: str | None = None) -> dict[str, Any]:
+        """The response as the protocol shows it."""
+        details = None
+        if status not in ("in_progress", "completed"):
+            details = {"type": status, "reason": reason}
+        return {
+            "id": self.id,
+            "object": "realtime.response",
+            "status": status,
+            "status_details": details,
+            "output": [] if status == "in_progress" else [self.item.as_event()],
+            "output_modalities": ["audio"] if self.item.spoken else ["text"],
+        }
+
+
+class Pacer:
+    """Sends speech so that it stays a little ahead of what has been played.
+
+    A client that reports its playhead is followed; of another one it is assumed
+    that it plays from the first slice on without a pause.
+
+    Args:
+        send: Sends a slice, int16 `[n]` at the rate of the protocol.
+    """
+
+    def __init__(self, send: Callable[[NDArray[np.int16]], None]) -> None:
+        self._send = send
+        self._clock = asyncio.get_running_loop().time
+        self._waiting: deque[NDArray[np.int16]] = deque()
+        self._sender: asyncio.Task[None] | None = None
+        self._sent = 0
+        self._began: float | None = None
+        self._reported: float | None = None
+
+    def add(self, audio: Audio) -> float:
+        """Queue speech; returns its duration in seconds."""
+        samples, size = audio.resampled(RATE).pcm16(), round(SLICE * RATE)
+        self._waiting.extend(samples[at : at + size] for at in range(0, len(samples), size))
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._drain())
+        return len(samples) / RATE
+
+    async def drained(self) -> None:
+        """Wait until everything that was added is sent."""
+        if self._sender is not None:
+            await self._sender
+
+    def report(self, seconds: float) -> None:
+        """The client has played so much."""
+        self._reported = max(seconds, self._reported or 0.0)
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._waiting.clear()
+
+    @property
+    def sent(self) -> float:
+        """Seconds of speech that were sent."""
+        return self._sent / RATE
+
+    @property
+    def played(self) -> float:
+        """Seconds of speech that have been played, as far as is known."""
+        if self._reported is not None:
+            return min(self._reported, self.sent)
+        if self._began is None:
+            return 0.0
+        return min(self._clock() - self._began, self.sent)
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            too_far = self.sent - self.played - (AHEAD - SLICE)
+            if too_far > 0:
+                await asyncio.sleep(min(SLICE, too_far))
+                continue
+            if self._began is None:
+                self._began = self._clock()
+            samples = self._waiting.popleft()
+            self._sent += len(samples)
+            self._send(samples)

@@ -1,0 +1,141 @@
+"""The WebSocket of live conversations, attached to the server of the page."""
+
+import asyncio
+import json
+import logging
+import threading
+from collections import deque
+from typing import Any
+
+from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from errors import ParleyError
+from live.access import Access
+from live.session import Session
+from live.smart_turn import WEIGHTS, SmartTurn
+from services import Services
+
+logger = logging.getLogger(__name__)
+
+PATH = "/v1/realtime"
+#: Close codes of WebSockets.
+POLICY, TOO_BIG, FULL = 1008, 1009, 1013
+#: Largest frame, bytes: 30 s of speech in base64, far more than a client needs to send at once.
+MOST_BYTES = 2_000_000
+#: Events that may wait for a slow reader; a reply of a minute has fewer.
+MOST_WAITING = 2_000
+
+
+class Routes:
+    """Live conversations of one server.
+
+    Args:
+        services: Engines and limits.
+        access: Who may connect.
+    """
+
+    def __init__(self, services: Services, access: Access) -> None:
+        self._services = services
+        self._access = access
+        self._sessions = 0
+        # Small, and of use to every session: kept as long as the server runs.
+        self._judge: SmartTurn | None = None
+        self._loading = threading.Thread(target=self._load_judge, name="parley judge", daemon=True)
+
+    def routes(self) -> list[BaseRoute]:
+        """For `launch(app_kwargs={"routes": ...})`; what sessions need is loaded meanwhile."""
+        self._loading.start()
+        return [WebSocketRoute(PATH, self._serve)]
+
+    async def _serve(self, socket: WebSocket) -> None:
+        refusal = self._access.refusal(socket.headers, socket.query_params)
+        if refusal is not None:
+            await _hang_up(socket, POLICY, refusal)
+            return
+        if self._sessions >= self._services.settings.max_live:
+            await _hang_up(socket, FULL, "The room is full. Try again in a minute.")
+            return
+        self._sessions += 1
+        try:
+            await self._converse(socket)
+        finally:
+            self._sessions -= 1
+
+    async def _converse(self, socket: WebSocket) -> None:
+        await socket.accept()
+        writer = _Writer(socket)
+        session = Session(self._services, lambda: self._judge, writer.put)
+        session.begin()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(writer.run())
+                tasks.create_task(_read(socket, session, sending))
+        except* WebSocketDisconnect:
+            pass
+        except* _SlowReaderError:
+            await _hang_up(socket, POLICY, "You read too slowly.")
+        except* _FrameTooBigError:
+            await _hang_up(socket, TOO_BIG, f"A frame has at most {MOST_BYTES:,} bytes.")
+        finally:
+            await session.close()
+
+    def _load_judge(self) -> None:
+        try:
+            self._judge = SmartTurn(self._services.store.ensure(WEIGHTS))
+        except ParleyError as error:
+            logger.warning("turns end by silence alone: %s", error)
+
+
+class _SlowReaderError(Exception):
+    """A client does not take what is sent to it."""
+
+
+class _FrameTooBigError(Exception):
+    """A client sends more at once than anyone needs to."""
+
+
+class _Writer:
+    """Sends the events of a session in order, without ever keeping it waiting."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._more = asyncio.Event()
+
+    def put(self, event: dict[str, Any]) -> None:
+        self._waiting.append(event)
+        self._more.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            while self._waiting:
+                if len(self._waiting) > MOST_WAITING:
+                    raise _SlowReaderError
+                await self._socket.send_text(json.dumps(self._waiting.popleft()))
+
+
+async def _read(socket: WebSocket, session: Session, sending: "asyncio.Task[None]") -> None:
+    try:
+        while True:
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text") or message.get("bytes") or ""
+            if len(text) > MOST_BYTES:
+                raise _FrameTooBigError
+            session.take(text)
+    finally:
+        sending.cancel()
+
+
+async def _hang_up(socket: WebSocket, code: int, reason: str) -> None:
+    """Say why, then close: a client that was never accepted sees only a refused handshake."""
+    try:
+        if socket.application_state.name == "CONNECTING":
+            await socket.accept()
+        await socket.close(code, reason)
+    except (RuntimeError, WebSocketDisconnect):
+        return  # It is gone already.

@@ -1,0 +1,317 @@
+"""One conversation over a connection: audio in, turns, replies, history."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import soxr
+from openai.types import realtime
+
+from engines.base import Turn
+from errors import ParleyError
+from live.config import Config
+from live.items import Item, Items
+from live.protocol import (
+    RATE,
+    Played,
+    Playhead,
+    ProtocolError,
+    error_event,
+    event,
+    new_id,
+    read,
+    read_audio,
+)
+from live.reply import Reply
+from live.smart_turn import SmartTurn
+from live.speaker import Emit, Speaker
+from live.stopwatch import Marks
+from live.turns import (
+    Barged,
+    Paused,
+    Resumed,
+    SpeechStarted,
+    TurnDetector,
+    TurnEnded,
+    TurnEvent,
+)
+from services import Services
+from speech.pcm import INT16_PEAK, Audio
+
+#: What turns are taken on, Hz.
+HEARING_RATE = 16_000
+
+
+class Session:
+    """A conversation; everything in it happens on one event loop.
+
+    Args:
+        services: Engines and limits.
+        judge: Gives what tells whether a pause ends a turn, or None while that is not
+            there; then silence decides.
+        emit: Queues an event for the client; never waits.
+    """
+
+    def __init__(
+        self, services: Services, judge: Callable[[], SmartTurn | None], emit: Emit
+    ) -> None:
+        self.id = new_id("sess")
+        self._services = services
+        self._judge = judge
+        self._emit = emit
+        self._config = Config(services.engine().info)
+        self._items = Items()
+        self._turns = TurnDetector(self._config.turns)
+        self._hearing = soxr.ResampleStream(RATE, HEARING_RATE, 1, dtype="float32")
+        self._user_item = new_id("item")
+        self._speaker = Speaker(services, self._items, emit, self._show, self._speaking)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._state = ""
+        self._actions: dict[type, Callable[[Any], None]] = {
+            realtime.InputAudioBufferAppendEvent: self._hear,
+            realtime.InputAudioBufferCommitEvent: self._commit_by_hand,
+            realtime.InputAudioBufferClearEvent: self._clear,
+            realtime.ConversationItemCreateEvent: self._create,
+            realtime.ConversationItemTruncateEvent: self._truncate,
+            realtime.ConversationItemDeleteEvent: self._delete,
+            realtime.ConversationItemRetrieveEvent: self._retrieve,
+            realtime.ResponseCreateEvent: self._respond,
+            realtime.ResponseCancelEvent: self._cancel,
+            realtime.SessionUpdateEvent: self._update,
+            Playhead: self._speaker.heard,
+            Played: self._speaker.played,
+        }
+
+    def begin(self) -> None:
+        """Greet the client."""
+        self._emit(event("session.created", session=self._config.as_event(self.id)))
+        self._show("listening")
+
+    async def close(self) -> None:
+        """Stop whatever runs."""
+        await self._speaker.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def take(self, text: str | bytes) -> None:
+        """Act on an event of the client; what is wrong with it is told to the client."""
+        event_id = None
+        try:
+            given = read(text)
+            event_id = getattr(given, "event_id", None)
+            self._act(given)
+        except ProtocolError as error:
+            self._emit(
+                error_event(
+                    str(error), error.code, event_id=error.event_id or event_id, param=error.param
+                )
+            )
+        except ParleyError as error:
+            self._emit(error_event(str(error), "refused", event_id=event_id))
+
+    def _act(self, given: Any) -> None:
+        action = self._actions.get(type(given))
+        if action is None:
+            raise ProtocolError(
+                f"{given.type} is not for a WebSocket.", "unknown_event", param="type"
+            )
+        action(given)
+
+    def _clear(self, given: realtime.InputAudioBufferClearEvent) -> None:
+        self._turns.clear()
+        self._speaker.drop_guess()
+        self._emit(event("input_audio_buffer.cleared"))
+
+    def _delete(self, given: realtime.ConversationItemDeleteEvent) -> None:
+        self._items.delete(given.item_id)
+        self._emit(event("conversation.item.deleted", item_id=given.item_id))
+
+    def _retrieve(self, given: realtime.ConversationItemRetrieveEvent) -> None:
+        item = self._items.get(given.item_id).as_event()
+        self._emit(event("conversation.item.retrieved", item=item))
+
+    def _cancel(self, given: realtime.ResponseCancelEvent) -> None:
+        if not self._speaker.interrupt("client_cancelled"):
+            raise ProtocolError("No response is under way.", "response_cancel_not_active")
+
+    # What the user says
+
+    def _hear(self, given: realtime.InputAudioBufferAppendEvent) -> None:
+        samples = read_audio(given.audio).astype(np.float32) / np.float32(INT16_PEAK)
+        self._follow(self._turns.push(self._hearing.resample_chunk(samples)))
+
+    def _commit_by_hand(self, given: realtime.InputAudioBufferCommitEvent) -> None:
+        events = self._turns.commit()
+        if not events:
+            raise ProtocolError(
+                "There is no speech in the buffer to commit.", "input_audio_buffer_commit_empty"
+            )
+        self._follow(events, committed=True)
+
+    def _follow(self, events: list[TurnEvent], *, committed: bool = False) -> None:
+        for turn_event in events:
+            match turn_event:
+                case SpeechStarted() | Barged():
+                    if self._config.interrupts:
+                        self._speaker.interrupt("turn_detected")
+                    self._user_item = new_id("item")
+                    self._emit(
+                        event(
+                            "input_audio_buffer.speech_started",
+                            audio_start_ms=_ms(turn_event.start),
+                            item_id=self._user_item,
+                        )
+                    )
+                    self._show("hearing")
+                case Paused():
+                    self._speculate(turn_event)
+                case Resumed():
+                    self._speaker.drop_guess()
+                case TurnEnded():
+                    self._commit(turn_event, detected=not committed)
+
+    def _speculate(self, paused: Paused) -> None:
+        """The turn may be over: have that judged, and begin to answer in case it is."""
+        judge = self._judge()
+        if judge is not None and self._config.turns.kind == "semantic_vad":
+            self._spawn(self._have_judged(judge, paused))
+        if self._config.responds:
+            self._answer(paused.utterance, paused.speech_end)
+
+    async def _have_judged(self, judge: SmartTurn, paused: Paused) -> None:
+        loop = asyncio.get_running_loop()
+        probability = await loop.run_in_executor(None, judge.probability, paused.utterance)
+        self._follow(self._turns.judge(paused, probability))
+
+    def _commit(self, ended: TurnEnded, *, detected: bool) -> None:
+        """The turn is over: it becomes an item, and the answer that was guessed is released."""
+        item = Item("user", spoken=True, id=self._user_item)
+        if detected:
+            self._emit(
+                event(
+                    "input_audio_buffer.speech_stopped",
+                    audio_end_ms=_ms(ended.speech_end),
+                    item_id=item.id,
+                )
+            )
+        previous = self._items.add(item)
+        self._user_item = new_id("item")
+        self._emit(
+            event("input_audio_buffer.committed", item_id=item.id, previous_item_id=previous)
+        )
+        self._announce(item, previous)
+        reply = self._speaker.reply
+        if reply is None or reply.question is not None:
+            reply = self._answer(ended.utterance, ended.speech_end)
+        reply.marks.mark("endpoint")
+        reply.question = item
+        self._spawn(self._tell_transcript(reply, item))
+        if detected and self._config.responds:
+            reply.released.set()
+            self._show("thinking")
+
+    async def _tell_transcript(self, reply: Reply, item: Item) -> None:
+        await reply.transcribed.wait()
+        fields = {"item_id": item.id, "content_index": 0}
+        if reply.refusal is None:
+            item.text = reply.heard
+            usage = {"type": "duration", "seconds": round(reply.seconds, 3)}
+            self._emit(
+                event(
+                    "conversation.item.input_audio_transcription.completed",
+                    transcript=item.text,
+                    usage=usage,
+                    **fields,
+                )
+            )
+            return
+        error = {"type": "transcription_error", "message": str(reply.refusal)}
+        self._emit(
+            event("conversation.item.input_audio_transcription.failed", error=error, **fields)
+        )
+
+    # What it answers
+
+    def _answer(self, utterance: Audio, speech_end: int) -> Reply:
+        """Begin to answer an utterance; nothing is sent before the reply is released."""
+        since = (self._turns.received - speech_end) / HEARING_RATE
+        reply = Reply(Marks(since))
+        reply.seconds = utterance.seconds
+        self._speaker.start(reply, Turn(utterance), self._config)
+        return reply
+
+    # What the client asks for
+
+    def _respond(self, given: realtime.ResponseCreateEvent) -> None:
+        reply = self._speaker.reply
+        if reply is not None and reply.opened and not reply.finished:
+            raise ProtocolError(
+                "A response is under way.", "conversation_already_has_active_response"
+            )
+        if reply is not None and reply.question is not None and not reply.released.is_set():
+            reply.released.set()  # A turn that was committed by hand and guessed at.
+        else:
+            question = self._items.last_question()
+            if question is None:
+                raise ProtocolError("There is nothing to answer.", "nothing_to_answer")
+            reply = Reply(Marks())
+            reply.question = question
+            reply.released.set()
+            turn = Turn(question.audio, "" if question.audio else question.text)
+            self._speaker.start(reply, turn, self._config, before=question)
+            if question.audio is not None:
+                self._spawn(self._tell_transcript(reply, question))
+        self._show("thinking")
+
+    def _create(self, given: realtime.ConversationItemCreateEvent) -> None:
+        item = self._config.item(given.item)
+        previous = self._items.add(item, given.previous_item_id)
+        if item.role == "user" and self._config.interrupts:
+            self._speaker.interrupt("turn_detected")
+        self._announce(item, previous)
+
+    def _truncate(self, given: realtime.ConversationItemTruncateEvent) -> None:
+        item = self._items.get(given.item_id)
+        if item.role != "assistant" or not item.spoken:
+            raise ProtocolError("Only spoken replies can be truncated.", "invalid_item")
+        item.text = item.heard(given.audio_end_ms)
+        self._emit(
+            event(
+                "conversation.item.truncated",
+                item_id=item.id,
+                content_index=given.content_index,
+                audio_end_ms=given.audio_end_ms,
+            )
+        )
+
+    def _update(self, given: realtime.SessionUpdateEvent) -> None:
+        before = self._config.turns
+        self._config = self._config.updated(given.session)
+        if self._config.turns != before:
+            self._turns = TurnDetector(self._config.turns)
+        self._emit(event("session.updated", session=self._config.as_event(self.id)))
+
+    def _announce(self, item: Item, previous: str | None, *, done: bool = True) -> None:
+        shown = item.as_event()
+        self._emit(event("conversation.item.added", previous_item_id=previous, item=shown))
+        if done:
+            self._emit(event("conversation.item.done", previous_item_id=previous, item=shown))
+
+    def _speaking(self, on: bool) -> None:
+        self._turns.speaking(on)
+
+    def _show(self, state: str) -> None:
+        if state != self._state:
+            self._state = state
+            self._emit(event("parley.state", state=state))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _ms(samples: int) -> int:
+    return round(samples * 1000 / HEARING_RATE)

@@ -1,0 +1,376 @@
+"""When speech starts, pauses and is over: a state machine over 16 kHz samples.
+
+No threads, no clock, no I/O: time is counted in samples received, so the same
+signal takes the same turns every time, in pieces of whatever size it comes.
+"""
+
+from collections import deque
+from dataclasses import dataclass, fields
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import InputError
+from speech.pcm import Audio
+from speech.vad import FRAME, FRAME_SECONDS, HYSTERESIS, RATE, SpeechDetector
+
+Kind = Literal["semantic_vad", "server_vad"]
+Reason = Literal["complete", "hold", "silence", "longest", "commit"]
+
+#: Speech after a pause counts from this length on, samples: a click in a pause
+#: neither drops the answer begun in it nor makes it longer.
+RESUME = 2 * FRAME
+#: Speech that is no turn yet may have gaps shorter than this, samples.
+GAP = 3 * FRAME
+#: What `TurnSettings.longest` may be at most, seconds: the utterance is kept in memory.
+LONGEST = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSettings:
+    """What makes a turn. Durations in seconds, met to the nearest frame (32 ms).
+
+    Attributes:
+        kind: "semantic_vad" asks Smart Turn at every pause, "server_vad" counts
+            silence only; None: the client commits by itself.
+        threshold: Probability from which a frame is speech.
+        prefix_padding: What an utterance has of the time before its first speech frame.
+        min_speech: A turn starts with that much speech; "no" has 300 ms of it, a cough less.
+        pause: Silence after which the turn may be over: the judge is asked, the answer begun.
+        complete: Probability from which Smart Turn's answer means complete.
+        endpoint: Silence that ends a turn judged complete.
+        hold: Silence that ends a turn judged incomplete: Smart Turn is wrong about some
+            complete questions, so nobody waits longer than that.
+        silence_duration: Silence that ends a turn nobody has judged.
+        interrupt_after: A reply is interrupted by that much speech over it.
+        echo_grace: At the start of a reply, before the client has learnt to cancel its
+            echo, speech does not count towards `interrupt_after`.
+        longest: A longer utterance is ended.
+    """
+
+    kind: Kind | None = "semantic_vad"
+    threshold: float = 0.5
+    prefix_padding: float = 0.3
+    min_speech: float = 0.13
+    pause: float = 0.1
+    complete: float = 0.7
+    endpoint: float = 0.2
+    hold: float = 0.8
+    silence_duration: float = 0.5
+    interrupt_after: float = 0.25
+    echo_grace: float = 0.3
+    longest: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.longest <= LONGEST:
+            raise InputError(f"longest must be more than 0 and at most {LONGEST:g} s.")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in {"threshold", "complete"} and not 0 < value < 1:
+                raise InputError(f"{field.name} must lie between 0 and 1.")
+            if field.name != "kind" and not 0 <= value <= self.longest:
+                raise InputError(f"{field.name} must lie between 0 and {self.longest:g} s.")
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Somebody speaks.
+
+    Attributes:
+        at: Samples received when it was decided, here and below.
+        start: First sample of the utterance, padding included.
+    """
+
+    at: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Barged:
+    """Somebody speaks over the reply and goes on; it starts a turn as `SpeechStarted` does."""
+
+    at: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Paused:
+    """The turn may be over: ask the judge, begin to answer.
+
+    Attributes:
+        at: See `SpeechStarted`.
+        speech_end: End of the last frame with speech, samples.
+        utterance: 16 kHz, from the padding to `at`.
+    """
+
+    at: int
+    speech_end: int
+    utterance: Audio
+
+    @property
+    def speech(self) -> Audio:
+        """What the judge should hear: the utterance without the pause.
+
+        Smart Turn takes silence for the end, noisy silence above all. Up to one
+        frame before `speech_end` (the VAD lets go late) it calls 2 to 3 of 30
+        hesitations complete; with the 0.1 s of pause, 3 to 9, the more the noisier.
+        """
+        end = len(self.utterance) - (self.at - self.speech_end) - FRAME
+        return Audio(self.utterance.samples[:end], RATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Speech goes on after a pause: what was begun in it is stale."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TurnEnded:
+    """The turn is over.
+
+    Attributes:
+        at: See `SpeechStarted`.
+        speech_end: See `Paused`.
+        utterance: After a pause the very object of that `Paused`, so that what was
+            begun then holds.
+        reason: "complete": judged so; "hold": judged incomplete, but nothing more came;
+            "silence": nobody judged; "longest": it went on for too long; "commit".
+    """
+
+    at: int
+    speech_end: int
+    utterance: Audio
+    reason: Reason
+
+
+TurnEvent = SpeechStarted | Barged | Paused | Resumed | TurnEnded
+
+
+@dataclass(slots=True)
+class _Burst:
+    """Speech in progress, in samples: its utterance's start, its first and its last speech."""
+
+    start: int
+    onset: int
+    end: int
+
+
+class TurnDetector:
+    """The turns of one signal.
+
+    Attributes:
+        settings: May be replaced between two calls.
+
+    Args:
+        settings: What makes a turn.
+        vad: Has heard nothing yet.
+    """
+
+    def __init__(
+        self, settings: TurnSettings = TurnSettings(), vad: SpeechDetector | None = None
+    ) -> None:
+        self.settings = settings
+        self._vad = vad or SpeechDetector()
+        self._tape = _Tape()
+        # Whole frames only; `_rest` is the beginning of the next one.
+        self._at = 0
+        self._rest = np.zeros(0, np.float32)
+        # No utterance reaches back beyond here: the end of the one before.
+        self._floor = 0
+        self._voiced = False
+        self._voiced_end = 0
+        self._burst: _Burst | None = None
+        # Whether the burst is a turn already, then what is known of the pause it is in.
+        self._turn = False
+        self._paused: Paused | None = None
+        self._probability: float | None = None
+        self._again = 0
+        self._reply: int | None = None
+        self._deaf = False
+
+    @property
+    def received(self) -> int:
+        """Samples received."""
+        return self._at + len(self._rest)
+
+    def push(self, samples: NDArray[np.float32]) -> list[TurnEvent]:
+        """Take what comes next.
+
+        Answers of the judge count from the next call on, so more than 0.1 s at
+        once leaves it no chance.
+
+        Args:
+            samples: float32 `[n]` at 16 kHz, any n.
+        """
+        if self._deaf:
+            samples = np.zeros_like(samples)
+        given = np.concatenate([self._rest, samples])
+        whole = len(given) // FRAME * FRAME
+        # A copy, as the caller may use its buffer again.
+        self._rest = given[whole:].copy()
+        events: list[TurnEvent] = []
+        # One by one: the numbers the model gives for many frames at once differ slightly.
+        for frame in given[:whole].reshape(-1, FRAME):
+            events += self._hear(frame)
+        return events
+
+    def judge(self, paused: Paused, probability: float) -> list[TurnEvent]:
+        """Say how likely the turn was over at a pause; an answer that comes too late is ignored.
+
+        Args:
+            paused: The pause that was judged.
+            probability: Smart Turn's answer, or a better one.
+
+        Returns:
+            The end of the turn, where it has waited for this answer.
+        """
+        if paused is not self._paused:
+            return []
+        self._probability = probability
+        return [] if self._again else self._patience()
+
+    def speaking(self, on: bool) -> None:
+        """Whether a reply is being played, so that speech must go on to count."""
+        self._reply = self.received if on else None
+
+    def hold_off(self, on: bool) -> None:
+        """Take what comes for silence (half duplex: the microphone hears the reply)."""
+        self._deaf = on
+
+    def commit(self) -> list[TurnEvent]:
+        """End the utterance here; nothing where there is none.
+
+        Without turn detection the utterance is all that came since the last
+        `commit` or `clear`, at most `longest`.
+        """
+        at = self.received
+        if self.settings.kind is None:
+            start = max(self._floor, at - _samples(self.settings.longest))
+            if start == at:
+                return []
+            end = self._voiced_end if self._voiced_end > start else at
+        elif self._burst is None:
+            return []
+        else:
+            start, end = self._burst.start, self._burst.end
+        utterance = self._tape.cut(start, at, self._rest)
+        self.clear()
+        return [TurnEnded(at, end, utterance, "commit")]
+
+    def clear(self) -> None:
+        """Forget the utterance in progress."""
+        self._rewind(self.received)
+
+    def _hear(self, frame: NDArray[np.float32]) -> list[TurnEvent]:
+        settings = self.settings
+        self._tape.append(frame)
+        self._at += FRAME
+        threshold = settings.threshold - (HYSTERESIS if self._voiced else 0)
+        self._voiced = bool(self._vad.probabilities(frame)[0] >= threshold)
+        if self._voiced:
+            self._voiced_end = self._at
+        if settings.kind is None:
+            self._tape.forget(max(self._floor, self._at - _samples(settings.longest)))
+            return []
+        if self._burst is None and self._voiced:
+            onset = self._at - FRAME
+            start = max(self._floor, onset - _samples(settings.prefix_padding), 0)
+            self._burst = _Burst(start, onset, self._at)
+        if self._burst is None:
+            self._tape.forget(max(self._floor, self._at - _samples(settings.prefix_padding)))
+            return []
+        return self._in_turn(self._burst) if self._turn else self._before_turn(self._burst)
+
+    def _before_turn(self, burst: _Burst) -> list[TurnEvent]:
+        """Speech that may be too short to be a turn."""
+        settings = self.settings
+        if not self._voiced:
+            if self._at - burst.end >= GAP:
+                self._burst = None
+            return []
+        burst.end = self._at
+        if self._reply is None:
+            self._turn = burst.end - burst.onset >= _samples(settings.min_speech)
+            return [SpeechStarted(self._at, burst.start)] if self._turn else []
+        counts_from = max(burst.onset, self._reply + _samples(settings.echo_grace))
+        self._turn = burst.end - counts_from >= _samples(settings.interrupt_after)
+        return [Barged(self._at, burst.start)] if self._turn else []
+
+    def _in_turn(self, burst: _Burst) -> list[TurnEvent]:
+        events: list[TurnEvent] = []
+        if self._voiced and self._paused is None:
+            burst.end = self._at
+        elif self._voiced:
+            self._again += FRAME
+            if self._again >= RESUME:
+                burst.end = self._at
+                self._paused, self._probability, self._again = None, None, 0
+                events.append(Resumed(self._at))
+        else:
+            self._again = 0
+            silence = self._at - burst.end
+            if self._paused is None and silence >= _samples(self.settings.pause):
+                self._paused = Paused(self._at, burst.end, self._tape.cut(burst.start, self._at))
+                events.append(self._paused)
+            events += self._patience()
+        if self._turn and self._at - burst.start >= _samples(self.settings.longest):
+            events.append(self._end("longest"))
+        return events
+
+    def _patience(self) -> list[TurnEvent]:
+        """The end of the turn, where the silence has lasted long enough."""
+        settings = self.settings
+        limit: float = settings.silence_duration
+        reason: Reason = "silence"
+        if settings.kind == "semantic_vad" and self._probability is not None:
+            complete = self._probability >= settings.complete
+            limit, reason = (settings.endpoint, "complete") if complete else (settings.hold, "hold")
+        assert self._burst is not None
+        if self._at - self._burst.end < _samples(limit):
+            return []
+        return [self._end(reason)]
+
+    def _end(self, reason: Reason) -> TurnEnded:
+        assert self._burst is not None
+        start, end = self._burst.start, self._burst.end
+        utterance = self._paused.utterance if self._paused else self._tape.cut(start, self._at)
+        self._rewind(self._at)
+        return TurnEnded(self._at, end, utterance, reason)
+
+    def _rewind(self, floor: int) -> None:
+        self._floor = floor
+        self._tape.forget(floor)
+        self._burst, self._turn = None, False
+        self._paused, self._probability, self._again = None, None, 0
+
+
+def _samples(seconds: float) -> int:
+    """The nearest number of whole frames, in samples."""
+    return round(seconds / FRAME_SECONDS) * FRAME
+
+
+class _Tape:
+    """The frames that may still be needed."""
+
+    def __init__(self) -> None:
+        self._frames: deque[NDArray[np.float32]] = deque()
+        self._start = 0
+
+    def append(self, frame: NDArray[np.float32]) -> None:
+        self._frames.append(frame)
+
+    def forget(self, before: int) -> None:
+        while self._frames and self._start + FRAME <= before:
+            self._frames.popleft()
+            self._start += FRAME
+
+    def cut(self, start: int, end: int, rest: NDArray[np.float32] | None = None) -> Audio:
+        """From `start` to `end`; `rest` is what follows the last frame."""
+        first = (start - self._start) // FRAME
+        parts = [*islice(self._frames, first, None), *([] if rest is None else [rest])]
+        offset = self._start + first * FRAME
+        return Audio(np.concatenate(parts)[start - offset : end - offset], RATE)

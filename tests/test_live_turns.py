@@ -1,0 +1,489 @@
+"""Turns over 16 kHz samples: a scripted voice for exact times, hibari and noises for the rest."""
+
+import time
+from itertools import pairwise
+
+import live_clips as clips
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from errors import InputError
+from live.smart_turn import SmartTurn
+from live.turns import (
+    Barged,
+    Paused,
+    Resumed,
+    SpeechStarted,
+    TurnDetector,
+    TurnEnded,
+    TurnSettings,
+)
+from speech.pcm import Audio
+from speech.vad import FRAME, FRAME_SECONDS, RATE, SpeechDetector
+
+SEMANTIC = TurnSettings()
+SERVER = TurnSettings(kind="server_vad")
+MANUAL = TurnSettings(kind=None)
+
+
+class Script:
+    """A VAD that takes a frame for speech if its first sample is 1."""
+
+    def probabilities(self, samples):
+        return samples.reshape(-1, FRAME)[:, 0].astype(np.float32)
+
+
+def script(*frames):
+    """Frames of silence, of speech, of silence, ..."""
+    values = np.concatenate([np.full(n, i % 2, np.float32) for i, n in enumerate(frames)])
+    return np.repeat(values, FRAME)
+
+
+def scripted(turn_settings=SEMANTIC):
+    return TurnDetector(turn_settings, Script())
+
+
+def run(detector, samples, chunk=320, answer=None, late=0):
+    """Push in chunks; `answer` judges every pause, `late` samples after it."""
+    events, due = [], []
+    for start in range(0, len(samples), chunk):
+        new = detector.push(samples[start : start + chunk])
+        if answer:
+            due += [(e.at + late, e, answer(e)) for e in new if isinstance(e, Paused)]
+        events += new
+        while due and due[0][0] <= detector.received:
+            _, paused, probability = due.pop(0)
+            events += detector.judge(paused, probability)
+    return events
+
+
+def shape(events):
+    """Kinds and times in frames."""
+    return [(type(event).__name__, event.at / FRAME) for event in events]
+
+
+def plain(events):
+    """Events as values that compare."""
+    return [
+        tuple(v.samples.tobytes() if isinstance(v, Audio) else v for v in values)
+        for values in (
+            (type(e), *(getattr(e, name) for name in e.__dataclass_fields__)) for e in events
+        )
+    ]
+
+
+def ends(events):
+    return [event for event in events if isinstance(event, TurnEnded)]
+
+
+# --- exact times -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("turn_settings", "probability", "reason", "silence"),
+    [
+        (SEMANTIC, 0.9, "complete", 6),
+        (SEMANTIC, 0.2, "hold", 25),
+        (SEMANTIC, None, "silence", 16),
+        (SERVER, None, "silence", 16),
+        (SERVER, 0.9, "silence", 16),
+    ],
+)
+def test_a_turn(turn_settings, probability, reason, silence):
+    answer = None if probability is None else lambda _: probability
+    events = run(scripted(turn_settings), script(20, 30, 40), answer=answer)
+    assert shape(events) == [("SpeechStarted", 24), ("Paused", 53), ("TurnEnded", 50 + silence)]
+    started, paused, ended = events
+    assert started.start == (20 - 9) * FRAME  # 0.3 s before
+    assert ended.speech_end == paused.speech_end == 50 * FRAME
+    assert ended.reason == reason
+    assert ended.utterance is paused.utterance
+    assert len(paused.utterance) == paused.at - started.start
+    assert len(paused.speech) == paused.speech_end - started.start - FRAME
+    assert paused.utterance.samples[9 * FRAME - 1 : 9 * FRAME + 1].tolist() == [0, 1]
+
+
+def test_speech_goes_on_after_a_pause():
+    events = run(scripted(), script(20, 30, 15, 30, 40), answer=lambda _: 0.2)
+    assert [name for name, _ in shape(events)] == [
+        "SpeechStarted", "Paused", "Resumed", "Paused", "TurnEnded",
+    ]  # fmt: skip
+    assert events[2].at == 67 * FRAME  # two frames of speech
+    assert len(events[3].utterance) == (98 - 11) * FRAME
+    assert events[4].at == (95 + 25) * FRAME
+
+
+def test_an_answer_to_a_pause_that_is_over_is_ignored():
+    detector = scripted()
+    (first,) = [e for e in detector.push(script(20, 30, 5)) if isinstance(e, Paused)]
+    assert [type(e) for e in detector.push(script(0, 20, 3))] == [Resumed, Paused]
+    assert detector.judge(first, 0.99) == []
+    assert detector.push(script(12)) == []
+    assert [type(e) for e in detector.push(script(1))] == [TurnEnded]
+    assert detector.judge(first, 0.99) == []
+
+
+def test_a_late_answer_ends_the_turn_at_once():
+    detector = scripted()
+    *_, paused = detector.push(script(20, 30, 3))
+    assert detector.push(script(9)) == []
+    (ended,) = detector.judge(paused, 0.99)
+    assert (ended.at, ended.reason) == (62 * FRAME, "complete")
+
+
+def test_a_click_in_the_pause_changes_nothing():
+    events = run(scripted(), script(20, 30, 10, 1, 40), answer=lambda _: 0.2)
+    assert shape(events) == [("SpeechStarted", 24), ("Paused", 53), ("TurnEnded", 75)]
+    # Not even one that comes when the turn is just about to end.
+    events = run(scripted(), script(20, 30, 5, 1, 40), answer=lambda _: 0.9)
+    assert shape(events)[-1] == ("TurnEnded", 57)
+
+
+@pytest.mark.parametrize(("frames", "turns"), [(1, 0), (3, 0), (4, 1), (9, 1)])
+def test_what_is_too_short_starts_no_turn(frames, turns):
+    assert len(ends(run(scripted(), script(20, frames, 40)))) == turns
+
+
+def test_clicks_do_not_add_up():
+    assert run(scripted(), script(20, *(2, 4) * 50)) == []
+
+
+def test_padding_does_not_reach_into_the_turn_before():
+    events = run(scripted(), script(20, 10, 8, 10, 40), answer=lambda _: 0.9)
+    first, second = ends(events)
+    again = [event for event in events if isinstance(event, SpeechStarted)][1]
+    assert first.at == 36 * FRAME == again.start
+    assert len(second.utterance) == (48 + 3 - 36) * FRAME
+
+
+def test_speech_that_begins_with_the_signal():
+    started, *_ = run(scripted(), script(0, 30, 40))
+    assert started.start == 0
+
+
+def test_a_long_turn_is_ended():
+    events = run(scripted(TurnSettings(longest=2.0)), script(20, 80, 40))
+    over = ends(events)
+    assert [e.reason for e in over] == ["longest", "silence"]
+    assert over[0].at == over[0].speech_end == (11 + 62) * FRAME
+    assert len(over[0].utterance) == 62 * FRAME
+    # The next turn begins where that one was cut off.
+    assert [e.start for e in events if isinstance(e, SpeechStarted)] == [11 * FRAME, 73 * FRAME]
+
+
+def test_memory_is_bounded():
+    for turn_settings in (SEMANTIC, TurnSettings(kind=None, longest=2.0)):
+        detector = scripted(turn_settings)
+        run(detector, script(2000), chunk=FRAME)
+        assert len(detector._tape._frames) < 70
+
+
+# --- over a reply ----------------------------------------------------------------------------
+
+
+def test_speech_over_a_reply_counts_when_it_goes_on():
+    detector = scripted()
+    detector.push(script(20))
+    detector.speaking(True)
+    assert detector.push(script(20, 7, 20)) == []
+    events = run(detector, script(0, 30, 40), answer=lambda _: 0.9)
+    onset = 67 * FRAME
+    barged, _, ended = events
+    assert isinstance(barged, Barged)
+    assert barged.at == onset + 8 * FRAME  # 250 ms
+    assert barged.start == onset - 9 * FRAME
+    assert ended.at == onset + 36 * FRAME
+    assert ended.utterance.samples[9 * FRAME] == 1 > ended.utterance.samples[9 * FRAME - 1]
+
+
+@pytest.mark.parametrize("after", [0.1, 0.25, 0.5, 1.0])
+def test_how_long_is_settable(after):
+    detector = scripted(TurnSettings(interrupt_after=after, echo_grace=0.0))
+    detector.speaking(True)
+    (barged,) = [e for e in detector.push(script(20, 60)) if isinstance(e, Barged)]
+    assert abs(barged.at / RATE - (20 * FRAME_SECONDS + after)) <= FRAME_SECONDS / 2
+
+
+def test_the_echo_at_the_start_of_a_reply_does_not_count():
+    detector = scripted()
+    detector.speaking(True)
+    assert detector.push(script(2, 14, 20)) == []  # 64 to 512 ms
+    detector.speaking(False)
+    detector.speaking(True)
+    now = detector.received
+    (barged,) = detector.push(script(2, 30))  # goes on
+    assert barged.at - now == (9 + 8) * FRAME  # grace, then 250 ms
+    assert barged.start == now - 7 * FRAME  # from the onset on, with padding
+
+
+def test_after_the_reply_short_speech_counts_again():
+    detector = scripted()
+    detector.speaking(True)
+    assert detector.push(script(30, 4)) == []
+    detector.speaking(False)
+    assert shape(detector.push(script(0, 1))) == [("SpeechStarted", 35)]
+
+
+def test_half_duplex():
+    detector = scripted()
+    detector.hold_off(True)
+    assert detector.push(script(10, 40, 10)) == []
+    detector.hold_off(False)
+    events = run(detector, script(2, 30, 40), answer=lambda _: 0.9)
+    assert shape(events) == [("SpeechStarted", 66), ("Paused", 95), ("TurnEnded", 98)]
+    assert not ends(events)[0].utterance.samples[: 9 * FRAME].any()  # nothing of the reply
+
+
+# --- commit and clear ------------------------------------------------------------------------
+
+
+def test_the_client_commits():
+    detector = scripted(MANUAL)
+    assert detector.commit() == []
+    signal = script(10, 20, 10)[:-100]
+    assert run(detector, signal, chunk=333) == []
+    (ended,) = detector.commit()
+    assert np.array_equal(ended.utterance.samples, signal)
+    assert (ended.at, ended.speech_end) == (len(signal), 30 * FRAME)
+    assert ended.reason == "commit"
+    assert detector.commit() == []
+    more = np.linspace(0, 0.1, 5000, dtype=np.float32)
+    detector.push(more)
+    (ended,) = detector.commit()
+    assert np.array_equal(ended.utterance.samples, more)
+    assert ended.speech_end == ended.at
+    detector.push(more)
+    detector.clear()
+    detector.push(more[:77])
+    (ended,) = detector.commit()
+    assert np.array_equal(ended.utterance.samples, more[:77])
+
+
+def test_what_the_client_never_commits_is_forgotten():
+    detector = scripted(TurnSettings(kind=None, longest=2.0))
+    signal = np.random.default_rng(0).uniform(0, 0.1, 10 * RATE).astype(np.float32)
+    detector.push(signal)
+    (ended,) = detector.commit()
+    assert np.array_equal(ended.utterance.samples, signal[-62 * FRAME :])
+
+
+def test_commit_and_clear_in_a_turn():
+    detector = scripted()
+    assert detector.commit() == []
+    detector.push(script(20, 20)[:-10])
+    (ended,) = detector.commit()
+    assert len(ended.utterance) == 29 * FRAME - 10
+    assert run(detector, script(40)) == []
+    detector.push(script(0, 20, 4))
+    detector.clear()
+    assert run(detector, script(40)) == []
+
+
+def test_settings_can_change_in_between():
+    detector = scripted(MANUAL)
+    assert detector.push(script(20, 20)) == []
+    detector.settings = SERVER
+    assert [type(e) for e in detector.push(script(0, 20, 20))] == [SpeechStarted, Paused, TurnEnded]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threshold": 0.0}, {"complete": 1.0}, {"pause": -0.1}, {"hold": float("nan")},
+        {"longest": float("inf")}, {"longest": 0.0}, {"prefix_padding": 61.0},
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        TurnSettings(**wrong)
+
+
+# --- chunks ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def conversation():
+    """Real speech with pauses, and what a detector with real VAD makes of it."""
+    parts = [clips.in_room(clips.spoken(text), after=1.0) for text in clips.WORDS[:2]]
+    samples = clips.joined([*parts, clips.in_room(clips.hesitations()[0].audio)]).samples
+    return samples, plain(run(TurnDetector(), samples, chunk=FRAME)), judged(samples, [FRAME])
+
+
+def judged(samples, sizes):
+    """Every pause judged complete, in chunks of the sizes given, again and again."""
+    detector, events, start, turn = TurnDetector(), [], 0, 0
+    while start < len(samples):
+        new = detector.push(samples[start : start + sizes[turn % len(sizes)]])
+        events += new
+        for event in new:
+            if isinstance(event, Paused):
+                events += detector.judge(event, 0.99)
+        start, turn = start + sizes[turn % len(sizes)], turn + 1
+    return plain(events)
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_the_size_of_the_chunks_does_not_matter(conversation, data):
+    samples, alone, with_judge = conversation
+    assert len(alone) > 6 and len(with_judge) > 6
+    sizes = data.draw(st.lists(st.integers(0, 9000), min_size=1, max_size=30).filter(any))
+    detector, events = TurnDetector(), []
+    start, turn = 0, 0
+    while start < len(samples):
+        events += detector.push(samples[start : start + sizes[turn % len(sizes)]])
+        start, turn = start + sizes[turn % len(sizes)], turn + 1
+    assert plain(events) == alone
+    # The judge answers between two chunks, so they must not span a pause.
+    assert judged(samples, [size % 1500 + 1 for size in sizes]) == with_judge
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    frames=st.lists(st.integers(1, 40), max_size=12),
+    answers=st.lists(st.sampled_from([None, 0.1, 0.9]), min_size=1, max_size=5),
+    speaking=st.booleans(),
+    kind=st.sampled_from(["semantic_vad", "server_vad"]),
+)
+def test_events_come_in_an_order_that_makes_sense(frames, answers, speaking, kind):
+    detector = scripted(TurnSettings(kind=kind, longest=3.0))
+    detector.speaking(speaking)
+    signal, events = script(*frames, 1) if frames else script(1), []
+    for index, chunk in enumerate(np.split(signal, len(signal) // FRAME)):
+        new = detector.push(chunk)
+        events += new
+        for event in new:
+            answer = answers[index % len(answers)]
+            if isinstance(event, Paused) and answer is not None:
+                events += detector.judge(event, answer)
+    follows = {
+        None: {SpeechStarted, Barged},
+        SpeechStarted: {Paused, TurnEnded}, Barged: {Paused, TurnEnded},
+        Paused: {Resumed, TurnEnded}, Resumed: {Paused, TurnEnded},
+        TurnEnded: {SpeechStarted, Barged},
+    }  # fmt: skip
+    kinds = [None, *map(type, events)]
+    assert all(after in follows[before] for before, after in pairwise(kinds))
+    assert [e.at for e in events] == sorted(e.at for e in events)
+    assert all(len(e.utterance) <= 94 * FRAME for e in ends(events))
+
+
+# --- real speech, real noise -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def smart_turn(services):
+    return SmartTurn(services.store.ensure("smart-turn-v3.2"))
+
+
+#: The judge needs about 50 ms.
+LATE = round(0.05 * RATE)
+
+
+def listen(clip, smart_turn):
+    """The events of a clip, judged by Smart Turn, as `in_room` places it."""
+    return run(
+        TurnDetector(), clip.samples, answer=lambda e: smart_turn.probability(e.speech), late=LATE
+    )
+
+
+START = round(0.6 * RATE)
+
+
+def milliseconds(samples):
+    return samples / RATE * 1000
+
+
+def test_five_minutes_of_noise_start_no_turn():
+    taken, frames = 0.0, 0
+    for make in (clips.fan, clips.music, clips.keyboard):
+        for seed, level in enumerate((0.02, 0.05, 0.1, 0.3)):
+            noise = make(25, seed, level)
+            detector = TurnDetector()
+            started = time.perf_counter()
+            assert run(detector, noise.samples) == []
+            taken += time.perf_counter() - started
+            frames += len(noise) // FRAME
+            detector = TurnDetector(TurnSettings(interrupt_after=0.15))
+            detector.speaking(True)
+            assert detector.push(noise.samples[: 10 * RATE]) == []
+    print(f"Turn detection: {taken / frames * 1e6:.0f} us a frame with 20 ms chunks")
+
+
+@pytest.mark.parametrize("seconds", [0.03, 0.06, 0.09, 0.12])
+@pytest.mark.parametrize("level", [0.1, 0.6])
+def test_a_cough_starts_no_turn(seconds, level):
+    assert run(TurnDetector(), clips.in_room(clips.click(seconds, level)).samples) == []
+
+
+@pytest.mark.parametrize("text", clips.WORDS)
+def test_short_answers_count(smart_turn, text):
+    (ended,) = ends(listen(clips.in_room(clips.spoken(text)), smart_turn))
+    assert ended.reason in {"complete", "hold"}
+
+
+def test_a_short_answer_cut_to_a_quarter_of_a_second():
+    yes = Audio(clips.spoken("Yes.").samples[: RATE // 4], RATE)
+    assert len(ends(run(TurnDetector(), clips.in_room(yes).samples))) == 1
+
+
+def test_a_finished_question_is_ended_after_200_ms(smart_turn):
+    delays, complete = [], 0
+    for text in clips.QUESTIONS:
+        question = clips.spoken(text)
+        (ended,) = ends(listen(clips.in_room(question), smart_turn))
+        delays.append(milliseconds(ended.at - START - len(question)))
+        complete += ended.reason == "complete"
+        assert delays[-1] < (300 if ended.reason == "complete" else 900)
+    print(f"Smart Turn calls {complete} of {len(delays)} questions complete")
+    print(f"End of turn: {np.percentile(delays, [50, 95]).round()} ms after it (p50, p95)")
+    assert complete >= 18
+    assert 150 < np.median(delays) < 260
+
+
+def test_a_hesitation_is_waited_for(smart_turn):
+    cut, delays = [], []
+    for spoken, texts in zip(clips.hesitations(), clips.HESITATIONS, strict=True):
+        over = ends(listen(clips.in_room(spoken.audio), smart_turn))
+        if any(ended.at < START + spoken.pause_end for ended in over):
+            cut.append(texts)
+        delays.append(milliseconds(over[-1].at - START - spoken.end))
+        assert delays[-1] < 900
+    print(f"Hesitations cut: {len(cut)} of {len(clips.HESITATIONS)}: {cut}")
+    print(f"End of turn: {np.percentile(delays, [50, 95]).round()} ms after it (p50, p95)")
+    assert len(cut) <= 3
+
+
+def test_an_interruption_in_real_speech():
+    detector = TurnDetector()
+    room = clips.in_room(clips.spoken(clips.QUESTIONS[4]), before=1.0)
+    detector.speaking(True)
+    barged, *_, ended = run(detector, room.samples)
+    assert isinstance(barged, Barged) and isinstance(ended, TurnEnded)
+    assert 200 < milliseconds(barged.at - RATE) < 350
+    # Nothing of it is lost.
+    assert barged.start < RATE - RATE // 5
+
+
+def test_a_cough_or_a_short_word_does_not_interrupt():
+    for clip in (clips.click(0.12), Audio(clips.spoken("Hm.").samples[: RATE // 8], RATE)):
+        detector = TurnDetector()
+        detector.speaking(True)
+        assert run(detector, clips.in_room(clip, before=1.0).samples) == []
+
+
+def test_the_same_signal_takes_the_same_turns(smart_turn):
+    clip = clips.in_room(clips.hesitations()[3].audio)
+    assert plain(listen(clip, smart_turn)) == plain(listen(clip, smart_turn))
+
+
+def test_the_detector_takes_frames_of_the_real_vad_one_by_one():
+    """So that its numbers do not depend on the chunks, not in the last digit."""
+    vad = SpeechDetector()
+    counts = []
+    real = vad.probabilities
+    vad.probabilities = lambda samples: (counts.append(len(samples)), real(samples))[1]
+    TurnDetector(vad=vad).push(np.zeros(10 * FRAME + 5, np.float32))
+    assert counts == [FRAME] * 10
