@@ -182,7 +182,7 @@ class Session:
 
     async def _have_judged(self, judge: SmartTurn, paused: Paused) -> None:
         loop = asyncio.get_running_loop()
-        probability = await loop.run_in_executor(None, judge.probability, paused.utterance)
+        probability = await loop.run_in_executor(None, judge.probability, paused.speech)
         self._follow(self._turns.judge(paused, probability))
 
     def _commit(self, ended: TurnEnded, *, detected: bool) -> None:

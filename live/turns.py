@@ -39,7 +39,9 @@ class TurnSettings:
         prefix_padding: What an utterance has of the time before its first speech frame.
         min_speech: A turn starts with that much speech; "no" has 300 ms of it, a cough less.
         pause: Silence after which the turn may be over: the judge is asked, the answer begun.
-        complete: Probability from which Smart Turn's answer means complete.
+        complete: Probability from which Smart Turn's answer means complete. Of 30 hesitations
+            3.2 are cut at 0.5, 2.8 at 0.7, 2.0 at 0.8 and 1.2 at 0.9; of 50 complete sentences
+            0.5, 1, 3 and 5.5 then wait for `hold`.
         endpoint: Silence that ends a turn judged complete.
         hold: Silence that ends a turn judged incomplete: Smart Turn is wrong about some
             complete questions, so nobody waits longer than that.
@@ -55,7 +57,7 @@ class TurnSettings:
     prefix_padding: float = 0.3
     min_speech: float = 0.13
     pause: float = 0.1
-    complete: float = 0.7
+    complete: float = 0.8
     endpoint: float = 0.2
     hold: float = 0.8
     silence_duration: float = 0.5
@@ -68,7 +70,7 @@ class TurnSettings:
             raise InputError(f"longest must be more than 0 and at most {LONGEST:g} s.")
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in {"threshold", "complete"} and not 0 < value < 1:
+            if field.name in {"threshold", "complete"} and not 0 <= value <= 1:
                 raise InputError(f"{field.name} must lie between 0 and 1.")
             if field.name != "kind" and not 0 <= value <= self.longest:
                 raise InputError(f"{field.name} must lie between 0 and {self.longest:g} s.")

@@ -291,7 +291,7 @@ def test_settings_can_change_in_between():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"threshold": 0.0}, {"complete": 1.0}, {"pause": -0.1}, {"hold": float("nan")},
+        {"threshold": -0.1}, {"complete": 1.1}, {"pause": -0.1}, {"hold": float("nan")},
         {"longest": float("inf")}, {"longest": 0.0}, {"prefix_padding": 61.0},
     ],
 )  # fmt: skip
