@@ -25,6 +25,8 @@ POLICY, TOO_BIG, FULL = 1008, 1009, 1013
 MOST_BYTES = 2_000_000
 #: Events that may wait for a slow reader; a reply of a minute has fewer.
 MOST_WAITING = 2_000
+#: How long a client may take to hear that it is hung up on, seconds.
+CLOSING = 2.0
 
 
 class Routes:
@@ -102,19 +104,39 @@ class _Writer:
         self._socket = socket
         self._waiting: deque[dict[str, Any]] = deque()
         self._more = asyncio.Event()
+        self._overrun = asyncio.Event()
 
     def put(self, event: dict[str, Any]) -> None:
+        """Queue an event; beyond the limit, the connection is given up."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._overrun.set()
+            return
         self._waiting.append(event)
         self._more.set()
 
     async def run(self) -> None:
+        """Send until cancelled.
+
+        Raises:
+            _SlowReaderError: If the client does not take what is sent.
+        """
+        tasks = {asyncio.ensure_future(self._send()), asyncio.ensure_future(self._overrun.wait())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            raise _SlowReaderError
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _send(self) -> None:
         while True:
             await self._more.wait()
             self._more.clear()
             while self._waiting:
-                if len(self._waiting) > MOST_WAITING:
-                    raise _SlowReaderError
-                await self._socket.send_text(json.dumps(self._waiting.popleft()))
+                await self._socket.send_text(json.dumps(self._waiting[0]))
+                self._waiting.popleft()
 
 
 async def _read(socket: WebSocket, session: Session, sending: "asyncio.Task[None]") -> None:
@@ -136,6 +158,6 @@ async def _hang_up(socket: WebSocket, code: int, reason: str) -> None:
     try:
         if socket.application_state.name == "CONNECTING":
             await socket.accept()
-        await socket.close(code, reason)
-    except (RuntimeError, WebSocketDisconnect):
-        return  # It is gone already.
+        await asyncio.wait_for(socket.close(code, reason), CLOSING)
+    except (RuntimeError, WebSocketDisconnect, TimeoutError):
+        return  # It is gone already, or does not even take this.

@@ -41,6 +41,8 @@ from speech.pcm import INT16_PEAK, Audio
 
 #: What turns are taken on, Hz.
 HEARING_RATE = 16_000
+#: How much audio may come ahead of time, seconds.
+EARLY = 30.0
 
 
 class Session:
@@ -64,6 +66,7 @@ class Session:
         self._items = Items()
         self._turns = TurnDetector(self._config.turns)
         self._hearing = soxr.ResampleStream(RATE, HEARING_RATE, 1, dtype="float32")
+        self._heard_until = 0.0
         self._user_item = new_id("item")
         self._speaker = Speaker(services, self._items, emit, self._show, self._speaking)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,7 +142,17 @@ class Session:
     # What the user says
 
     def _hear(self, given: realtime.InputAudioBufferAppendEvent) -> None:
-        samples = read_audio(given.audio).astype(np.float32) / np.float32(INT16_PEAK)
+        now = asyncio.get_running_loop().time()
+        pcm = read_audio(given.audio)
+        # A microphone cannot be early; a file that is sent at once may be, within reason.
+        if self._heard_until - now + len(pcm) / RATE > EARLY:
+            raise ProtocolError(
+                f"Audio came more than {EARLY:.0f} s faster than it can be spoken; "
+                "this piece was dropped.",
+                "rate_limit_exceeded",
+            )
+        self._heard_until = max(self._heard_until, now) + len(pcm) / RATE
+        samples = pcm.astype(np.float32) / np.float32(INT16_PEAK)
         self._follow(self._turns.push(self._hearing.resample_chunk(samples)))
 
     def _commit_by_hand(self, given: realtime.InputAudioBufferCommitEvent) -> None:

@@ -69,10 +69,9 @@ class Caller:
                 self._news.clear()
                 await self._news.wait()
 
-        kinds = [event.type for event in self.events]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(there(), seconds)
-        found = self.of(kind)
+        found, kinds = self.of(kind), [event.type for event in self.events]
         assert len(found) >= count, f"no {kind} ({count}) in {seconds} s after {kinds[-12:]}"
         return found[count - 1]
 
