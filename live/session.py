@@ -133,8 +133,12 @@ class Session:
         self._emit(event("conversation.item.retrieved", item=item))
 
     def _cancel(self, given: realtime.ResponseCancelEvent) -> None:
-        if not self._speaker.interrupt("client_cancelled"):
+        thinking = self._state == "thinking"
+        if self._speaker.interrupt("client_cancelled"):
+            return
+        if not thinking:
             raise ProtocolError("No response is under way.", "response_cancel_not_active")
+        self._show("listening")  # The client had not been told of it yet.
 
     # What the user says
 
