@@ -295,6 +295,8 @@ class Session:
         self._config = self._config.updated(given.session)
         if self._config.turns != before:
             self._turns = TurnDetector(self._config.turns)
+            if self._state == "hearing":
+                self._show("listening")  # The new detector has heard nothing yet.
         self._emit(event("session.updated", session=self._config.as_event(self.id)))
 
     def _announce(self, item: Item, previous: str | None, *, done: bool = True) -> None:

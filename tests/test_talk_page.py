@@ -168,6 +168,22 @@ def test_a_page_without_a_microphone_says_so(open_page):
     assert caller.state() == "ready"
 
 
+def test_a_refusal_is_told_in_the_servers_words(open_page):
+    caller = open_page()
+    caller.page.evaluate("view => { view.client.getToken = async () => 'spent'; }", caller.view())
+    caller.type("Hello.")
+    caller.wait_for(lambda: "token was used" in caller.note(), seconds=5, what="the reason")
+    assert caller.state() == "ready"
+
+
+def test_changing_the_mode_in_mid_word_leaves_no_state_behind(open_page):
+    caller = open_page()
+    caller.call()
+    caller.wait_for(lambda: caller.state() == "hearing", seconds=10, what="speech")
+    caller.page.check("input[value=push]")
+    caller.wait_for(lambda: caller.state() == "ready", seconds=2, what="the new mode")
+
+
 def test_other_tabs_leave_the_conversation_alone(open_page):
     caller = open_page()
     caller.type("Count from one to one hundred in words, separated by commas.")

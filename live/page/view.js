@@ -203,7 +203,7 @@ class View {
   show() {
     const { client } = this;
     const line = this.root.dataset.line;
-    const talking = client.microphone !== null && client.microphone !== undefined;
+    const talking = client.microphone != null;
     const muted = this.find("mute").getAttribute("aria-pressed") === "true";
     let word = line === "open" ? this.state : line === "closed" ? "ready" : line;
     if (client.pressed) word = "hearing";
@@ -214,7 +214,7 @@ class View {
     this.find("state").textContent = word;
     this.find("stop").disabled = !["thinking", "speaking"].includes(word);
     const call = this.find("call");
-    call.disabled = line === "connecting" || line === "reconnecting";
+    call.disabled = line === "connecting" || (line === "reconnecting" && !talking);
     this.find("call-label").textContent = talking ? "Hang up" : "Start talking";
     if (!talking) this.find("mute").setAttribute("aria-pressed", false);
   }
