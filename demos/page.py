@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 import imageio_ffmpeg
 
-from demos import api, chat, header
+from demos import api, chat, header, stream
 from live.access import Access
 from live.routes import Routes
 from services import Services
@@ -28,8 +28,13 @@ HEAD = (
 HANDLERS = 64
 
 
-def build(services: Services) -> gr.Blocks:
-    """The page with all its tabs and the endpoints for programs."""
+def build(services: Services, access: Access) -> gr.Blocks:
+    """The page with all its tabs and the endpoints for programs.
+
+    Args:
+        services: Engines and limits.
+        access: Lets the page's own live conversations in.
+    """
     with gr.Blocks(
         title="Parley",
         fill_height=True,
@@ -37,8 +42,11 @@ def build(services: Services) -> gr.Blocks:
         analytics_enabled=False,
     ) as page:
         engine = header.build(services)
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", id="chat"):
-            chat.build(services, engine, page)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Talk", id="talk"):
+                stream.build(access)
+            with gr.Tab("Chat", id="chat"):
+                chat.build(services, engine, page)
         api.build(services)
     page.queue(default_concurrency_limit=HANDLERS)
     return page
@@ -48,7 +56,8 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
     """Serve the page as the settings say; returns when it is stopped, if `block`."""
     settings = services.settings
     put_ffmpeg_on_path(settings)
-    page = build(services)
+    access = Access(settings)
+    page = build(services, access)
     page.launch(
         server_name=settings.host,
         # Given none, Gradio takes the first free one from its default on.
@@ -69,7 +78,7 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
         show_error=False,
         ssr_mode=False,
         run_history=False,
-        app_kwargs={"routes": Routes(services, Access(settings)).routes()},
+        app_kwargs={"routes": Routes(services, access).routes()},
     )
     return page
 
@@ -90,6 +99,8 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover_dark="*primary_800",
         button_primary_text_color="white",
+        # Gradio's own shade has a contrast of 2.6 on white.
+        body_text_color_subdued="*neutral_500",
     )
 
 

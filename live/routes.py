@@ -1,13 +1,17 @@
-"""The WebSocket of live conversations, attached to the server of the page."""
+"""The WebSocket of live conversations and the scripts of its page, for the page's server."""
 
 import asyncio
 import json
 import logging
 import threading
 from collections import deque
+from pathlib import Path
 from typing import Any
 
-from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from errors import ParleyError
@@ -19,6 +23,8 @@ from services import Services
 logger = logging.getLogger(__name__)
 
 PATH = "/v1/realtime"
+#: Where the page finds its scripts.
+PAGE_PATH = "/live-page"
 #: Close codes of WebSockets.
 POLICY, TOO_BIG, FULL = 1008, 1009, 1013
 #: Largest frame, bytes: 30 s of speech in base64, far more than a client needs to send at once.
@@ -48,7 +54,8 @@ class Routes:
     def routes(self) -> list[BaseRoute]:
         """For `launch(app_kwargs={"routes": ...})`; what sessions need is loaded meanwhile."""
         self._loading.start()
-        return [WebSocketRoute(PATH, self._serve)]
+        scripts = _Scripts(directory=Path(__file__).parent / "page")
+        return [WebSocketRoute(PATH, self._serve), Mount(PAGE_PATH, scripts)]
 
     async def _serve(self, socket: WebSocket) -> None:
         refusal = self._access.refusal(socket.headers, socket.query_params)
@@ -87,6 +94,15 @@ class Routes:
             self._judge = SmartTurn(self._services.store.ensure(WEIGHTS))
         except ParleyError as error:
             logger.warning("turns end by silence alone: %s", error)
+
+
+class _Scripts(StaticFiles):
+    """Files that browsers ask about each time: after an update, old ones must not meet new ones."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 class _SlowReaderError(Exception):

@@ -136,8 +136,12 @@ class Session:
         self._emit(event("conversation.item.retrieved", item=item))
 
     def _cancel(self, given: realtime.ResponseCancelEvent) -> None:
-        if not self._speaker.interrupt("client_cancelled"):
+        thinking = self._state == "thinking"
+        if self._speaker.interrupt("client_cancelled"):
+            return
+        if not thinking:
             raise ProtocolError("No response is under way.", "response_cancel_not_active")
+        self._show("listening")  # The client had not been told of it yet.
 
     # What the user says
 
@@ -304,6 +308,8 @@ class Session:
         self._config = self._config.updated(given.session)
         if self._config.turns != before:
             self._turns = TurnDetector(self._config.turns)
+            if self._state == "hearing":
+                self._show("listening")  # The new detector has heard nothing yet.
         self._emit(event("session.updated", session=self._config.as_event(self.id)))
 
     def _announce(self, item: Item, previous: str | None, *, done: bool = True) -> None:

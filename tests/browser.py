@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+import wave
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,17 @@ def launch(playwright, microphone: Path):
     )
 
 
-class Visitor:
-    """A session in a window of its own, with the chat tab's parts by name."""
+def write_wav(path: Path, audio) -> None:
+    """Write what a microphone shall hear."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(audio.rate)
+        file.writeframes(audio.pcm16().tobytes())
+
+
+class Window:
+    """A session in a window of its own."""
 
     def __init__(self, browser, url, *, size=(1200, 900), dark=False):
         self.context = browser.new_context(
@@ -57,14 +67,37 @@ class Visitor:
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.goto(url + ("?__theme=dark" if dark else ""))
-        self.page.wait_for_selector("#send")
-        # Components mount one after the other; a click before that is lost.
-        self.page.wait_for_selector("#clip button:has-text('Record')")
-        self.page.wait_for_timeout(500)
 
     def _note(self, message):
         if message.type == "error" and not any(known in message.text for known in HARMLESS):
             self.complaints.append(message.text)
+
+    def wait_for(self, condition, seconds=60, what="the page"):
+        """Poll until `condition()` holds; returns its value."""
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+            self.page.wait_for_timeout(50)
+        return value
+
+    def shoot(self, name):
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"{name}.png")
+
+    def close(self):
+        self.context.close()
+
+
+class Visitor(Window):
+    """The chat tab's parts by name."""
+
+    def __init__(self, browser, url, **options):
+        super().__init__(browser, url, **options)
+        self.page.get_by_role("tab", name="Chat").click()
+        self.page.wait_for_selector("#send")
+        # Components mount one after the other; a click before that is lost.
+        self.page.wait_for_selector("#clip button:has-text('Record')")
+        self.page.wait_for_timeout(500)
 
     def choose(self, task):
         self.page.click(f"#task label:has-text('{task}')")
@@ -85,14 +118,6 @@ class Visitor:
     def dialogue(self):
         return self.page.inner_text("#chat")
 
-    def wait_for(self, condition, seconds=60, what="the page"):
-        """Poll until `condition()` holds; returns its value."""
-        deadline = time.monotonic() + seconds
-        while not (value := condition()):
-            assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-            self.page.wait_for_timeout(50)
-        return value
-
     def wait_for_figures(self, count=1):
         """Wait until so many replies are complete."""
         shown = "#chat .parley-timings"
@@ -112,9 +137,36 @@ class Visitor:
             "Math.max(0, ...[...document.querySelectorAll('#live audio')].map(a => a.currentTime))"
         )
 
-    def shoot(self, name):
-        SHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SHOTS / f"{name}.png")
 
-    def close(self):
-        self.context.close()
+class Caller(Window):
+    """The talk tab's parts by name."""
+
+    def __init__(self, browser, url, **options):
+        super().__init__(browser, url, **options)
+        self.page.wait_for_function("document.querySelector('#talk .talk')?.view !== undefined")
+
+    def view(self):
+        return self.page.evaluate_handle("document.querySelector('#talk .talk').view")
+
+    def figures(self):
+        return self.page.evaluate("document.querySelector('#talk .talk').view.figures")
+
+    def call(self):
+        self.page.click(".talk-call")
+
+    def type(self, text):
+        self.page.fill(".talk-text", text)
+        self.page.press(".talk-text", "Enter")
+
+    def state(self):
+        return self.page.inner_text(".talk-state")
+
+    def note(self):
+        return self.page.inner_text(".talk-note")
+
+    def said(self, role):
+        rows = self.page.query_selector_all(f".talk-{role} .talk-words")
+        return [text for row in rows if (text := row.inner_text().strip())]
+
+    def waterfalls(self):
+        return [line.inner_text() for line in self.page.query_selector_all(".talk-waterfall")]

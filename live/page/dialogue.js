@@ -1,0 +1,111 @@
+/* The dialogue as it is shown: newest last, words as they come. */
+
+import { element, waterfall } from "./waterfall.js";
+import { textOf } from "./client.js";
+
+export class Dialogue {
+  constructor(place) {
+    this.place = place;
+    this.rows = new Map(); // By item.
+    this.replies = new Map(); // Items by response.
+  }
+
+  clear() {
+    for (const row of this.rows.values()) row.remove();
+    this.rows.clear();
+    this.replies.clear();
+    this.place.classList.add("talk-is-empty");
+  }
+
+  /** Shows what an event changes; events that change nothing are ignored. */
+  take(event) {
+    const show = this[event.type];
+    if (!show) return;
+    const { scrollHeight, scrollTop, clientHeight } = this.place;
+    const atEnd = scrollHeight - scrollTop - clientHeight < 60;
+    show.call(this, event);
+    if (atEnd) this.place.scrollTop = this.place.scrollHeight;
+  }
+
+  "input_audio_buffer.speech_started"({ item_id }) {
+    this.row(item_id, "user").classList.add("talk-pending");
+  }
+
+  "input_audio_buffer.committed"({ item_id }) {
+    const row = this.row(item_id, "user");
+    if (!words(row).textContent) row.classList.add("talk-pending");
+  }
+
+  "parley.transcript"({ item_id, text }) {
+    words(this.row(item_id, "user")).textContent = text;
+  }
+
+  "conversation.item.input_audio_transcription.completed"({ item_id, transcript }) {
+    if (!transcript.trim()) return this.remove(item_id);
+    const row = this.row(item_id, "user");
+    row.classList.remove("talk-pending");
+    words(row).textContent = transcript;
+  }
+
+  "conversation.item.input_audio_transcription.failed"({ item_id }) {
+    this.remove(item_id);
+  }
+
+  "conversation.item.added"({ item }) {
+    const text = textOf(item);
+    if (item.role === "user" && text) words(this.row(item.id, "user")).textContent = text;
+  }
+
+  "response.output_item.added"({ item, response_id }) {
+    this.row(item.id, "assistant");
+    this.replies.set(response_id, item.id);
+  }
+
+  "response.output_audio_transcript.delta"({ item_id, delta }) {
+    words(this.row(item_id, "assistant")).textContent += delta;
+  }
+
+  "response.output_text.delta"(event) {
+    this["response.output_audio_transcript.delta"](event);
+  }
+
+  /** Asked for after an interruption: what was heard stands, what was not is dimmed. */
+  "conversation.item.retrieved"({ item }) {
+    const row = this.rows.get(item.id);
+    if (!row || item.role !== "assistant") return;
+    const said = words(row).textContent.trim().split(/\s+/);
+    const heard = textOf(item).split(/\s+/).filter(Boolean).length;
+    const unheard = element("span", "talk-unheard", ` ${said.slice(heard).join(" ")}`);
+    unheard.title = "Interrupted: this was not heard, and the model does not remember saying it.";
+    words(row).replaceChildren(said.slice(0, heard).join(" "), unheard);
+  }
+
+  "parley.timings"({ response_id, marks }) {
+    const row = this.rows.get(this.replies.get(response_id));
+    if (!row) return;
+    row.querySelector(".talk-waterfall")?.remove();
+    row.append(waterfall(marks));
+  }
+
+  row(id, role) {
+    let row = this.rows.get(id);
+    if (row) return row;
+    row = element("div", `talk-row talk-${role}`);
+    row.append(element("span", "talk-who", role === "user" ? "You" : "Parley"));
+    row.append(element("p", "talk-words"));
+    this.rows.set(id, row);
+    this.place.append(row);
+    this.place.classList.remove("talk-is-empty");
+    return row;
+  }
+
+  remove(id) {
+    this.rows.get(id)?.remove();
+    this.rows.delete(id);
+    this.place.classList.toggle("talk-is-empty", this.rows.size === 0);
+  }
+}
+
+function words(row) {
+  return row.querySelector(".talk-words");
+}

@@ -1,0 +1,225 @@
+/* The talk tab: what is pressed becomes calls of the client, what it tells becomes visible. */
+
+import { NoMicrophone, whyNoMicrophone } from "./audio.js";
+import { Client } from "./client.js";
+import { Dialogue } from "./dialogue.js";
+import { mouthToEar, ms, percentile } from "./waterfall.js";
+
+/** Quieter than this moves nothing, dB. */
+const FLOOR = -55;
+
+/** Brings the template to life. */
+export function mount(element, getToken) {
+  const root = element.querySelector(".talk");
+  root.view = new View(root, getToken); // Tests look into it.
+}
+
+class View {
+  constructor(root, getToken) {
+    this.root = root;
+    this.find = (name) => root.querySelector(`.talk-${name}`);
+    this.dialogue = new Dialogue(this.find("dialogue"));
+    this.turns = new Map(); // Mouth to ear by response, ms; spoken turns only.
+    this.typed = false; // The reply that comes answers a typed message.
+    this.state = "listening"; // As the server says it.
+    this.levels = { me: 0, reply: 0 };
+    // Figures for tests: the last interruption and how far the loudspeaker is.
+    this.figures = { silentMs: null, playedMs: 0, underruns: 0 };
+    this.client = new Client(getToken, {
+      event: (event) => this.take(event),
+      line: (state, reason) => this.showLine(state, reason),
+      level: (who, value) => this.showLevel(who, value),
+      silenced: (item, heardMs, silentMs) => Object.assign(this.figures, { heardMs, silentMs }),
+      played: (item, playedMs, underruns) => Object.assign(this.figures, { playedMs, underruns }),
+      lost: () => this.lostMicrophone(),
+    });
+    this.wire();
+    this.find("side").open = matchMedia("(min-width: 721px)").matches;
+    this.note(whyNoMicrophone());
+    this.show();
+  }
+
+  wire() {
+    const { client } = this;
+    this.find("call").addEventListener("click", () => this.call());
+    this.find("mute").addEventListener("click", () => this.mute());
+    this.find("stop").addEventListener("click", () => client.stop());
+    this.find("composer").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.say();
+    });
+    this.find("modes").addEventListener("change", ({ target }) => this.setMode(target.value));
+    const hold = this.find("hold");
+    hold.addEventListener("pointerdown", (event) => {
+      hold.setPointerCapture(event.pointerId);
+      this.press(true);
+    });
+    for (const name of ["pointerup", "pointercancel"]) {
+      hold.addEventListener(name, () => this.press(false));
+    }
+    hold.addEventListener("contextmenu", (event) => event.preventDefault());
+    document.addEventListener("keydown", (event) => this.key(event, true));
+    document.addEventListener("keyup", (event) => this.key(event, false));
+    // A key that is let go in another window is not seen here.
+    window.addEventListener("blur", () => this.press(false));
+    window.addEventListener("pagehide", () => client.hangUp());
+  }
+
+  get isShown() {
+    return this.root.offsetParent !== null;
+  }
+
+  key(event, down) {
+    if (!this.isShown || !this.client.isOpen) return;
+    if (event.key === "Escape" && down) this.client.stop();
+    const elsewhere = event.target.closest?.("input:not([type=radio]), textarea, select, button");
+    const talks = event.key === " " && this.client.mode === "push";
+    if (!talks || (elsewhere && elsewhere !== this.find("hold"))) return;
+    event.preventDefault(); // Or the page would scroll.
+    if (!event.repeat) this.press(down);
+  }
+
+  // What the person does
+
+  async call() {
+    if (this.client.microphone) return this.client.hangUp();
+    await this.begin({ microphone: true });
+  }
+
+  async say() {
+    const text = this.find("text").value.trim();
+    if (!text || !(await this.begin({ microphone: false }))) return;
+    this.find("text").value = "";
+    this.typed = true;
+    this.client.say(text);
+  }
+
+  /** Opens what is not open yet; returns whether the line is there. */
+  async begin({ microphone }) {
+    this.note("");
+    try {
+      if (!this.client.isOpen && microphone) this.reset();
+      // First, so that nobody waits for a line that they cannot speak on.
+      if (microphone) await this.client.openMicrophone();
+      await this.client.open();
+    } catch (error) {
+      if (!(error instanceof NoMicrophone)) this.client.hangUp();
+      this.note(error.message || "The server does not answer. Reload the page.");
+    }
+    this.show();
+    return this.client.isOpen;
+  }
+
+  /** A new conversation begins: the server does not remember the one before. */
+  reset() {
+    this.dialogue.clear();
+    this.turns.clear();
+    this.showFigures();
+  }
+
+  mute() {
+    const on = this.find("mute").getAttribute("aria-pressed") !== "true";
+    this.find("mute").setAttribute("aria-pressed", on);
+    this.client.microphone?.mute(on);
+    this.show();
+  }
+
+  setMode(mode) {
+    this.root.dataset.mode = mode;
+    this.client.setMode(mode);
+    this.show();
+  }
+
+  press(down) {
+    if (this.client.mode !== "push") return;
+    if (down) this.client.press();
+    else if (this.client.release()) this.typed = false;
+    this.find("hold").classList.toggle("talk-pressed", this.client.pressed);
+    this.show();
+  }
+
+  lostMicrophone() {
+    this.client.hangUp();
+    this.note("The microphone is gone. Plug it in and press again.");
+  }
+
+  // What the client tells
+
+  take(event) {
+    this.dialogue.take(event);
+    switch (event.type) {
+      case "parley.state":
+        this.state = event.state;
+        this.show();
+        break;
+      case "input_audio_buffer.speech_started":
+        this.typed = false;
+        break;
+      case "response.created":
+        if (this.typed) this.turns.set(event.response.id, null);
+        break;
+      case "parley.timings":
+        this.count(event);
+        break;
+      case "error":
+        // A reply that ends by itself just before it is stopped is no news.
+        if (event.error.code !== "response_cancel_not_active") this.note(event.error.message);
+        break;
+    }
+  }
+
+  count({ response_id, marks }) {
+    const took = mouthToEar(marks);
+    if (took === null || this.turns.get(response_id) === null) return;
+    this.turns.set(response_id, took);
+    this.showFigures();
+  }
+
+  showFigures() {
+    const all = [...this.turns.values()].filter((took) => took !== null);
+    const turns = all.length === 1 ? "1 turn" : `${all.length} turns`;
+    this.find("count").textContent = all.length ? turns : "no turns yet";
+    this.find("p50").textContent = all.length ? ms(percentile(all, 50)) : "–";
+    this.find("p95").textContent = all.length ? ms(percentile(all, 95)) : "–";
+  }
+
+  showLine(state, reason) {
+    if (reason) this.note(reason);
+    else if (state === "reconnecting") this.note("The line dropped. Trying again …");
+    else if (state === "open") this.note("");
+    this.root.dataset.line = state;
+    if (state !== "open") this.state = "listening";
+    this.show();
+  }
+
+  showLevel(who, value) {
+    this.levels[who] = value;
+    const loudest = Math.max(this.levels.me, this.levels.reply);
+    const level = Math.max(0, 1 - (20 * Math.log10(loudest + 1e-6)) / FLOOR);
+    this.find("ring").style.setProperty("--level", level.toFixed(3));
+  }
+
+  /** The state in one word, and what can be pressed in it. */
+  show() {
+    const { client } = this;
+    const line = this.root.dataset.line;
+    const talking = client.microphone != null;
+    const muted = this.find("mute").getAttribute("aria-pressed") === "true";
+    let word = line === "open" ? this.state : line === "closed" ? "ready" : line;
+    if (client.pressed) word = "hearing";
+    else if (word === "listening" && muted && talking) word = "muted";
+    else if (word === "listening" && (!talking || client.mode === "push")) word = "ready";
+    this.root.dataset.state = word;
+    this.root.toggleAttribute("data-microphone", talking);
+    this.find("state").textContent = word;
+    this.find("stop").disabled = !["thinking", "speaking"].includes(word);
+    const call = this.find("call");
+    call.disabled = line === "connecting" || (line === "reconnecting" && !talking);
+    this.find("call-label").textContent = talking ? "Hang up" : "Start talking";
+    if (!talking) this.find("mute").setAttribute("aria-pressed", false);
+  }
+
+  note(text) {
+    this.find("note").textContent = text ?? "";
+  }
+}
