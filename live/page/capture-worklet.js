@@ -11,7 +11,7 @@
 
 const RATE = 24_000;
 const FRAME = RATE / 50;
-/** Zero crossings of the sinc on each side: enough for 60 dB. */
+/** Zero crossings of the sinc on each side: 15 kHz at 48 kHz comes out 54 dB weaker. */
 const LOBES = 12;
 
 /** Resamples a stream, block by block, by any ratio. */
