@@ -124,7 +124,7 @@ def ask(
             Turn(desk.clip(file).audio),
             Conversation(),
             voice,
-            sampling=Sampling(seed=seed),
+            sampling=Sampling(desk.services.settings.temperature, seed=seed),
             language=language or None,
             cancel=desk.cancel,
         )

@@ -56,6 +56,9 @@ class Settings(BaseSettings):
         1800.0, ge=0, description="Seconds after which an unused model is unloaded; 0: never."
     )
     warm: bool = Field(True, description="Fetch and load the models in the background at start.")
+    temperature: float = Field(
+        0.7, ge=0, le=2, description="How freely the chat model chooses words, unless asked."
+    )
     max_upload: int = Field(
         200 * MEGABYTE, gt=0, description="Largest file that is accepted, bytes."
     )

@@ -59,7 +59,7 @@ def build(services: Services) -> None:
         events = services.converse(
             turn,
             services.dialogues.get(owner),
-            sampling=Sampling(),
+            sampling=Sampling(services.settings.temperature),
             language="en",
             cancel=cancel,
         )

@@ -55,7 +55,7 @@ def build(services: Services, engine: gr.Dropdown) -> Panel:
             temperature = gr.Slider(
                 0,
                 2,
-                own.temperature,
+                services.settings.temperature,
                 step=0.05,
                 label="Temperature",
                 info="0 takes the likeliest word each time",

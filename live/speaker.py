@@ -67,7 +67,7 @@ class Speaker:
             turn,
             conversation,
             config.voice,
-            sampling=Sampling(max_tokens=config.max_tokens),
+            sampling=Sampling(self._services.settings.temperature, config.max_tokens),
             language=config.language,
             spoken=config.speaks,
             cancel=reply.cancel,

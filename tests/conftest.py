@@ -20,7 +20,8 @@ SAMPLES = ROOT / "assets" / "samples"
 @pytest.fixture(scope="session")
 def services():
     """The app's services with the real embedded models, loaded when first used."""
-    settings = Settings(_env_file=None, port=0, warm=False, idle_unload=0)
+    # Temperature 0: what a small model remembers must not depend on luck.
+    settings = Settings(_env_file=None, port=0, warm=False, idle_unload=0, temperature=0)
     with Services(settings) as services:
         yield services
 
