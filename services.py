@@ -4,6 +4,7 @@ A request comes in here, is checked against the limits, waits for its models and
 its turn, and is handed to an engine. Nothing here knows who asked.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,8 @@ from speech.files import Clip, ClipLimits, from_samples, read_clip
 from speech.pcm import Audio
 from turnstile import Turnstile
 from weights import Store
+
+logger = logging.getLogger(__name__)
 
 #: After this time a load that failed is tried again when somebody asks, seconds.
 RETRY_AFTER = 60.0
@@ -58,6 +61,8 @@ class Services:
             seconds_setting="PARLEY_MAX_AUDIO",
         )
         self.engine(settings.engine)
+        if settings.device == "cuda" and {m.device for m in self.models.status()} == {"cpu"}:
+            logger.warning("No engine here runs on a GPU; --device cuda changes nothing.")
 
     def _open(self, entry: Entry) -> SpeechEngine:
         known = {status.name for status in self.models.status()}
