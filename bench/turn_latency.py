@@ -41,7 +41,8 @@ from settings import Settings
 from speech.pcm import Audio
 from weights import Store
 
-#: Chosen, out of sixty, because the default chat model answers them in 30-60 tokens.
+#: Chosen because the default chat model answers most of them in 30-60 tokens; the table
+#: says how long the answers of a run were.
 QUESTIONS = (
     "Can you explain what gravity is?",
     "How can I save water at home?",
