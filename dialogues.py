@@ -4,7 +4,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 
 from engines.base import Conversation
 
@@ -43,7 +42,7 @@ class Dialogues:
             before = self._kept.pop(owner, (0.0, Conversation()))[1]
             after = before.after(question, answer)
             # Messages beyond the limit would never be sent to a model again.
-            trimmed = replace(after, messages=after.messages[-2 * after.limit :])
+            trimmed = after.trimmed(2 * after.limit)
             self._kept[owner] = (self._clock(), trimmed)
             if len(self._kept) > self._capacity:
                 self._kept.popitem(last=False)

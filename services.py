@@ -6,13 +6,23 @@ its turn, and is handed to an engine. Nothing here knows who asked.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from dialogues import Dialogues
-from engines.base import Cancel, Conversation, Event, Sampling, SpeechEngine, Task, Turn
+from engines.base import (
+    Anticipating,
+    Cancel,
+    Conversation,
+    Event,
+    Sampling,
+    SpeechEngine,
+    Task,
+    Transcript,
+    Turn,
+)
 from engines.cascade.parts import RECOGNIZER_RATE
 from engines.catalog import CATALOG, Entry
 from errors import InputError
@@ -189,6 +199,32 @@ class Services:
                 spoken=spoken,
                 cancel=cancel,
             )
+
+    def prepare(
+        self,
+        turn: Turn,
+        conversation: Conversation,
+        *,
+        engine: str | None = None,
+        language: str | None = None,
+        spoken: bool = True,
+        cancel: Cancel,
+    ) -> Iterator[Transcript]:
+        """Get ready to answer, where the engine can; see `Anticipating`.
+
+        Those who wait for an answer come first: this passes no turnstile, and while
+        anybody is being answered it tells what it heard and does no more.
+        """
+        chosen = self.engine(engine)
+        if not isinstance(chosen, Anticipating):
+            return
+        with closing(
+            chosen.prepare(turn, conversation, language=language, spoken=spoken, cancel=cancel)
+        ) as events:
+            for event in events:
+                yield event
+                if self.turnstile.active:
+                    return
 
     @contextmanager
     def _admitted(

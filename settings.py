@@ -72,6 +72,10 @@ class Settings(BaseSettings):
         200, ge=1, description="Browser sessions, and dialogues of the API, that are kept."
     )
     max_live: int = Field(8, ge=1, description="Live conversations at once.")
+    live_speculation: bool = Field(
+        True,
+        description="Get ready to answer while somebody speaks, and begin before the end is sure.",
+    )
     api_key: str = Field(
         "", repr=False, description="Key for programs that use the realtime API from elsewhere."
     )

@@ -6,12 +6,13 @@ in, what belongs to a request (caches, random numbers, queues) is made for it
 and dies with it. So two sessions on one engine cannot see each other.
 """
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from errors import CancelledError
 from speech.pcm import Audio
@@ -180,7 +181,7 @@ class Conversation:
     Attributes:
         system: Instructions to the model; empty means the engine's own.
         messages: What was said, oldest first.
-        limit: How many messages the model is shown; older ones are kept but not sent.
+        limit: How many messages the model is shown at most; older ones are kept but not sent.
     """
 
     system: str = ""
@@ -197,11 +198,29 @@ class Conversation:
         return replace(self, messages=self.messages[:-2])
 
     def visible(self) -> tuple[Message, ...]:
-        """The newest messages within the limit, beginning with one of the user's."""
+        """The newest messages within the limit, beginning with one of the user's.
+
+        Beyond the limit half of them go at once, so that what a model has read of
+        the dialogue stays its beginning for some turns more.
+        """
         if self.limit <= 0:
             return ()
-        shown = self.messages[-self.limit :]
+        shown = self.messages[self._stepped(len(self.messages) - self.limit, math.ceil) :]
         return shown[1:] if shown and shown[0].role == "assistant" else shown
+
+    def trimmed(self, most: int) -> "Conversation":
+        """The conversation without old messages, if there are more than about `most`.
+
+        Args:
+            most: At least `limit`; what is visible stays.
+        """
+        surplus = self._stepped(len(self.messages) - most, math.floor)
+        return replace(self, messages=self.messages[surplus:])
+
+    def _stepped(self, surplus: int, whole: Callable[[float], int]) -> int:
+        """A number of messages to leave out: whole exchanges, half of the limit at a time."""
+        step = max(2, self.limit // 4 * 2)
+        return max(0, whole(surplus / step) * step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +376,38 @@ class SpeechEngine(Protocol):
 
         Raises:
             InputError: If there is neither text nor speech.
+        """
+        ...
+
+
+@runtime_checkable
+class Anticipating(Protocol):
+    """A `SpeechEngine` that can get ready while somebody still speaks."""
+
+    def prepare(
+        self,
+        turn: Turn,
+        conversation: Conversation,
+        *,
+        language: str | None = None,
+        spoken: bool = True,
+        cancel: Cancel,
+    ) -> Generator[Transcript]:
+        """Get ready to answer a turn that is not over.
+
+        Called again and again, with more of the turn each time. What it finds may be
+        kept with the models where it helps whatever comes next (a prompt that was read),
+        never in the engine.
+
+        Args:
+            turn: What was said so far; empty before the first word.
+            conversation: As `converse` will be given it.
+            language: As `converse` will be given it.
+            spoken: As `converse` will be given it.
+            cancel: Stops the work.
+
+        Yields:
+            What was recognized so far, never final.
         """
         ...
 

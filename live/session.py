@@ -4,16 +4,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import soxr
 from openai.types import realtime
 
-from engines.base import Turn
+from engines.base import Conversation, Turn
 from errors import ParleyError
+from live.anticipation import Anticipation
 from live.config import Config
+from live.hearing import Hearing, milliseconds
 from live.items import Item, Items
 from live.protocol import (
-    RATE,
     Played,
     Playhead,
     ProtocolError,
@@ -32,17 +31,11 @@ from live.turns import (
     Paused,
     Resumed,
     SpeechStarted,
-    TurnDetector,
     TurnEnded,
     TurnEvent,
 )
 from services import Services
-from speech.pcm import INT16_PEAK, Audio
-
-#: What turns are taken on, Hz.
-HEARING_RATE = 16_000
-#: How much audio may come ahead of time, seconds.
-EARLY = 30.0
+from speech.pcm import Audio
 
 
 class Session:
@@ -60,13 +53,11 @@ class Session:
     ) -> None:
         self.id = new_id("sess")
         self._services = services
-        self._judge = judge
         self._emit = emit
         self._config = Config(services.engine().info)
         self._items = Items()
-        self._turns = TurnDetector(self._config.turns)
-        self._hearing = soxr.ResampleStream(RATE, HEARING_RATE, 1, dtype="float32")
-        self._heard_until = 0.0
+        self._hearing = Hearing(self._config.turns, judge, self._follow)
+        self._anticipation = Anticipation(services, self._tell_so_far)
         self._user_item = new_id("item")
         self._speaker = Speaker(services, self._items, emit, self._show, self._speaking)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,6 +85,8 @@ class Session:
     async def close(self) -> None:
         """Stop whatever runs."""
         await self._speaker.close()
+        await self._anticipation.close()
+        await self._hearing.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -123,7 +116,8 @@ class Session:
         action(given)
 
     def _clear(self, given: realtime.InputAudioBufferClearEvent) -> None:
-        self._turns.clear()
+        self._hearing.turns.clear()
+        self._anticipation.stop()
         self._speaker.drop_guess()
         self._emit(event("input_audio_buffer.cleared"))
 
@@ -146,21 +140,13 @@ class Session:
     # What the user says
 
     def _hear(self, given: realtime.InputAudioBufferAppendEvent) -> None:
-        now = asyncio.get_running_loop().time()
-        pcm = read_audio(given.audio)
-        # A microphone cannot be early; a file that is sent at once may be, within reason.
-        if self._heard_until - now + len(pcm) / RATE > EARLY:
-            raise ProtocolError(
-                f"Audio came more than {EARLY:.0f} s faster than it can be spoken; "
-                "this piece was dropped.",
-                "rate_limit_exceeded",
-            )
-        self._heard_until = max(self._heard_until, now) + len(pcm) / RATE
-        samples = pcm.astype(np.float32) / np.float32(INT16_PEAK)
-        self._follow(self._turns.push(self._hearing.resample_chunk(samples)))
+        self._hearing.push(read_audio(given.audio))
+        said = self._hearing.turns.utterance()
+        if said is not None and self._anticipates and self._anticipation.is_due(said.seconds):
+            self._anticipation.hear(said, self._conversation(), self._config)
 
     def _commit_by_hand(self, given: realtime.InputAudioBufferCommitEvent) -> None:
-        events = self._turns.commit()
+        events = self._hearing.turns.commit()
         if not events:
             raise ProtocolError(
                 "There is no speech in the buffer to commit.", "input_audio_buffer_commit_empty"
@@ -171,36 +157,31 @@ class Session:
         for turn_event in events:
             match turn_event:
                 case SpeechStarted() | Barged():
-                    if self._config.interrupts:
-                        self._speaker.interrupt("turn_detected")
-                    self._user_item = new_id("item")
-                    self._emit(
-                        event(
-                            "input_audio_buffer.speech_started",
-                            audio_start_ms=_ms(turn_event.start),
-                            item_id=self._user_item,
-                        )
-                    )
-                    self._show("hearing")
+                    self._begin_turn(turn_event)
                 case Paused():
-                    self._speculate(turn_event)
+                    self._hearing.have_judged(turn_event)
+                    if self._anticipates:
+                        self._answer(turn_event.utterance, turn_event.speech_end)
                 case Resumed():
                     self._speaker.drop_guess()
                 case TurnEnded():
                     self._commit(turn_event, detected=not committed)
 
-    def _speculate(self, paused: Paused) -> None:
-        """The turn may be over: have that judged, and begin to answer in case it is."""
-        judge = self._judge()
-        if judge is not None and self._config.turns.kind == "semantic_vad":
-            self._spawn(self._have_judged(judge, paused))
-        if self._config.responds:
-            self._answer(paused.utterance, paused.speech_end)
+    def _begin_turn(self, started: SpeechStarted | Barged) -> None:
+        if self._config.interrupts:
+            self._speaker.interrupt("turn_detected")
+        self._user_item = new_id("item")
+        self._emit(
+            event(
+                "input_audio_buffer.speech_started",
+                audio_start_ms=milliseconds(started.start),
+                item_id=self._user_item,
+            )
+        )
+        self._show("hearing")
 
-    async def _have_judged(self, judge: SmartTurn, paused: Paused) -> None:
-        loop = asyncio.get_running_loop()
-        probability = await loop.run_in_executor(None, judge.probability, paused.speech)
-        self._follow(self._turns.judge(paused, probability))
+    def _tell_so_far(self, text: str) -> None:
+        self._emit(event("parley.transcript", item_id=self._user_item, text=text))
 
     def _commit(self, ended: TurnEnded, *, detected: bool) -> None:
         """The turn is over: it becomes an item, and the answer that was guessed is released."""
@@ -209,7 +190,7 @@ class Session:
             self._emit(
                 event(
                     "input_audio_buffer.speech_stopped",
-                    audio_end_ms=_ms(ended.speech_end),
+                    audio_end_ms=milliseconds(ended.speech_end),
                     item_id=item.id,
                 )
             )
@@ -232,29 +213,22 @@ class Session:
     async def _tell_transcript(self, reply: Reply, item: Item) -> None:
         await reply.transcribed.wait()
         fields = {"item_id": item.id, "content_index": 0}
+        kind = "conversation.item.input_audio_transcription"
         if reply.refusal is None:
             item.text = reply.heard
+            self._emit(event(f"{kind}.delta", delta=item.text, **fields))
             usage = {"type": "duration", "seconds": round(reply.seconds, 3)}
-            self._emit(
-                event(
-                    "conversation.item.input_audio_transcription.completed",
-                    transcript=item.text,
-                    usage=usage,
-                    **fields,
-                )
-            )
+            self._emit(event(f"{kind}.completed", transcript=item.text, usage=usage, **fields))
             return
         error = {"type": "transcription_error", "message": str(reply.refusal)}
-        self._emit(
-            event("conversation.item.input_audio_transcription.failed", error=error, **fields)
-        )
+        self._emit(event(f"{kind}.failed", error=error, **fields))
 
     # What it answers
 
     def _answer(self, utterance: Audio, speech_end: int) -> Reply:
         """Begin to answer an utterance; nothing is sent before the reply is released."""
-        since = (self._turns.received - speech_end) / HEARING_RATE
-        reply = Reply(Marks(since))
+        self._anticipation.stop()
+        reply = Reply(Marks(self._hearing.since(speech_end)))
         reply.seconds = utterance.seconds
         self._speaker.start(reply, Turn(utterance), self._config)
         return reply
@@ -307,7 +281,8 @@ class Session:
         before = self._config.turns
         self._config = self._config.updated(given.session)
         if self._config.turns != before:
-            self._turns = TurnDetector(self._config.turns)
+            self._hearing.reset(self._config.turns)
+            self._anticipation.stop()
             if self._state == "hearing":
                 self._show("listening")  # The new detector has heard nothing yet.
         self._emit(event("session.updated", session=self._config.as_event(self.id)))
@@ -319,18 +294,23 @@ class Session:
             self._emit(event("conversation.item.done", previous_item_id=previous, item=shown))
 
     def _speaking(self, on: bool) -> None:
-        self._turns.speaking(on)
+        self._hearing.turns.speaking(on)
 
     def _show(self, state: str) -> None:
         if state != self._state:
             self._state = state
             self._emit(event("parley.state", state=state))
+            if state == "listening" and self._anticipates:
+                self._anticipation.hear(None, self._conversation(), self._config)
+
+    def _conversation(self) -> Conversation:
+        return self._items.conversation(self._config.instructions, self._config.history)
+
+    @property
+    def _anticipates(self) -> bool:
+        return self._config.responds and self._services.settings.live_speculation
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _ms(samples: int) -> int:
-    return round(samples * 1000 / HEARING_RATE)

@@ -199,6 +199,12 @@ class TurnDetector:
         """Samples received."""
         return self._at + len(self._rest)
 
+    def utterance(self) -> Audio | None:
+        """What was said so far of a turn that is not over: 16 kHz; None in a pause and outside."""
+        if not self._turn or self._burst is None or self._paused is not None:
+            return None
+        return self._tape.cut(self._burst.start, self._at)
+
     def push(self, samples: NDArray[np.float32]) -> list[TurnEvent]:
         """Take what comes next.
 

@@ -6,7 +6,7 @@ are borrowed by name for each request, so a part that is still being loaded
 delays only the tasks that need it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -29,7 +29,7 @@ from engines.base import (
     Turn,
     Usage,
 )
-from engines.cascade.parts import ChatModel, Prompt, Recognizer, Synthesizer
+from engines.cascade.parts import ChatModel, Prompt, ReadingAhead, Recognizer, Synthesizer
 from engines.cascade.stages import Stages
 from errors import InputError
 from speech.pcm import Audio, concatenate, silence
@@ -166,6 +166,31 @@ class Cascade:
             )
             yield from reply.run(stages)
 
+    def prepare(
+        self,
+        turn: Turn,
+        conversation: Conversation,
+        *,
+        language: str | None = None,
+        spoken: bool = True,
+        cancel: Cancel,
+    ) -> Generator[Transcript]:
+        """Recognize what was said so far and read it to the chat model; see `Anticipating`."""
+        names = (self._parts.recognizer(language), self._parts.chat)
+        with self._models.use(*names, cancel=cancel) as (recognizer, chat):
+            heard = ""
+            if turn.audio is not None:
+                parts = []
+                for segment in split(turn.audio):
+                    cancel.check()
+                    parts.append(recognizer.recognize(segment.audio, language).text)
+                heard = " ".join(filter(None, parts))
+                yield Transcript(heard, False, heard=turn.audio.seconds)
+            if isinstance(chat, ReadingAhead):
+                # The last word may be half a word yet.
+                sure = turn.question(heard.rpartition(" ")[0])
+                chat.prepare(_prompts(conversation, sure, spoken=spoken), cancel)
+
     def _voice(self, name: str | None) -> str:
         names = [voice.name for voice in self._info.voices]
         if name is None:
@@ -201,7 +226,7 @@ class _Reply:
 
     def _answer(self, stages: Stages, put: Put, watch: Stopwatch) -> None:
         question = self._question(put, stages.stop, watch)
-        prompts = self._prompts(question)
+        prompts = _prompts(self.conversation, question, spoken=self.speaker is not None)
 
         def write(hand_on: Callable[[str], None]) -> None:
             def take(text: str) -> None:
@@ -230,15 +255,6 @@ class _Reply:
             watch.mark("recognized")
         return self.turn.question(heard)
 
-    def _prompts(self, question: str) -> list[Prompt]:
-        own = SPOKEN_PROMPT if self.speaker else TEXT_PROMPT
-        history = [Prompt(message.role, message.text) for message in self.conversation.visible()]
-        return [
-            Prompt("system", self.conversation.system.strip() or own),
-            *history,
-            Prompt("user", question),
-        ]
-
 
 class _Speaker:
     """Speaks the clauses of one reply as one seamless piece."""
@@ -260,6 +276,16 @@ class _Speaker:
             pause = pause_after(clause)
             self.seconds += audio.seconds
             yield AudioChunk(audio, clause)
+
+
+def _prompts(conversation: Conversation, question: str, *, spoken: bool) -> list[Prompt]:
+    own = SPOKEN_PROMPT if spoken else TEXT_PROMPT
+    history = [Prompt(message.role, message.text) for message in conversation.visible()]
+    return [
+        Prompt("system", conversation.system.strip() or own),
+        *history,
+        Prompt("user", question),
+    ]
 
 
 def _recognize(

@@ -6,6 +6,7 @@ of llama.cpp: continuous batching, prompt cache, OpenAI-style chunks.
 
 import re
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Llama:
         import xllamacpp  # noqa: PLC0415
 
         self.title = title
+        self._reading_ahead = threading.Lock()
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_ctx = CONTEXT * SLOTS
@@ -55,8 +57,19 @@ class Llama:
 
     def warm(self, system: str) -> None:
         """Read the system prompt once, so that the first question finds it cached."""
-        prompts = (Prompt("system", system), Prompt("user", "Hi"))
-        self.reply(prompts, Sampling(max_tokens=1), lambda text: None, Cancel())
+        self.prepare((Prompt("system", system), Prompt("user", "Hi")), Cancel())
+
+    def prepare(self, prompts: Sequence[Prompt], cancel: Cancel) -> None:
+        """Read a prompt into the cache; see `ReadingAhead`."""
+        if not self._reading_ahead.acquire(blocking=False):
+            return
+        try:
+            stream = _Stream(lambda text: None, cancel)
+            self._server.handle_chat_completions(_request(prompts, Sampling(max_tokens=0)), stream)
+            if not stream.too_long:
+                stream.finish()
+        finally:
+            self._reading_ahead.release()
 
     def reply(
         self,
@@ -67,6 +80,8 @@ class Llama:
     ) -> Usage:
         """Write a reply; see `ChatModel`. Drops the oldest exchanges that do not fit."""
         prompts = list(prompts)
+        with self._reading_ahead:
+            pass  # Else this reply would get another slot, without what is just being read.
         while True:
             stream = _Stream(put, cancel)
             self._server.handle_chat_completions(_request(prompts, sampling), stream)

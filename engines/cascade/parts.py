@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -53,6 +53,21 @@ class ChatModel(Protocol):
         Raises:
             InputError: If the last prompt alone is too long for the model.
             EngineError: If the model fails.
+            CancelledError: Within one step of `cancel` being set.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadingAhead(Protocol):
+    """A `ChatModel` that reads prompts before they are complete."""
+
+    def prepare(self, prompts: Sequence[Prompt], cancel: Cancel) -> None:
+        """Read a prompt, so that one that begins the same is answered sooner.
+
+        Does nothing while another one is being read.
+
+        Raises:
             CancelledError: Within one step of `cancel` being set.
         """
         ...
