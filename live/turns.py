@@ -56,7 +56,7 @@ class TurnSettings:
     threshold: float = 0.5
     prefix_padding: float = 0.3
     min_speech: float = 0.13
-    pause: float = 0.1
+    pause: float = 0.064
     complete: float = 0.8
     endpoint: float = 0.2
     hold: float = 0.8

@@ -17,9 +17,9 @@ SHORTEST = 10
 LONGEST = 220
 #: Cuts inside a long sentence leave at least this much, characters.
 SHORTEST_CUT = LONGEST // 3
-#: Without punctuation, the first clause is cut before a joining word from word
-#: `EARLIEST_WORD` on once `WORDS` words are there, at the latest after `MOST_WORDS`.
-EARLIEST_WORD, WORDS, MOST_WORDS = 4, 8, 10
+#: Without punctuation, the first clause is cut before the first joining word that has
+#: so many words before it, at the latest after `MOST_WORDS`.
+EARLIEST_WORD, MOST_WORDS = 4, 8
 
 _TERMINATORS = frozenset(".?!…。．！？؟।۔")
 _CLOSERS = frozenset("\"')]}”’»›」』）】〕》〉*_`~")
@@ -55,7 +55,7 @@ def clauses(tokens: Iterable[str]) -> Generator[str, None, None]:
     """Cut a stream of text into clauses, each as soon as its end is known.
 
     The first clause is short, so that speech can begin: it ends at the first
-    comma or the like, or before a conjunction after some eight words. Then come
+    comma or the like, or before a conjunction after four words. Then come
     whole sentences (by stream2sentence's rules, which know abbreviations,
     numbers and names), at most one token after their end; sentences longer than
     `LONGEST` are cut at clauses. A line break always ends a clause. Code, maths
@@ -189,9 +189,9 @@ class _Cutter:
     def _forced_end(self) -> int | None:
         """Where to cut the first clause although no punctuation has come."""
         words = list(re.finditer(r"\S+", self._text))
-        if len(words) < WORDS or self._marks or _OPEN_SPAN.search(self._text):
+        if self._marks or _OPEN_SPAN.search(self._text):
             return None
-        for word in reversed(words[EARLIEST_WORD:]):
+        for word in words[EARLIEST_WORD:]:
             if _JOINER.fullmatch(word.group()):
                 return word.start()
         if len(words) < MOST_WORDS:

@@ -52,15 +52,15 @@ def test_an_answer():
         ("你好，我是一个助手，很高兴认识你。", "你好，我是一个助手，"),
         (
             "The reason that we use small models is because they are fast",
-            "The reason that we use small models is",
+            "The reason that we use small models",
         ),
         (
             "The Eiffel Tower was built in Paris by a French engineer named Gustave",
-            "The Eiffel Tower was built in Paris",
+            "The Eiffel Tower was built",
         ),
         (
             "My favourite small green robot quickly builds tall stone walls every day now",
-            "My favourite small green robot quickly builds tall stone walls",
+            "My favourite small green robot quickly builds tall",
         ),
     ],
 )

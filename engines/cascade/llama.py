@@ -45,8 +45,10 @@ class Llama:
         params.cache_ram_mib = PROMPT_CACHE_MIB
         params.n_gpu_layers = 0
         params.verbosity = -1
-        for cpu in (params.cpuparams, params.cpuparams_batch):
-            cpu.n_threads = threads
+        params.cpuparams_batch.n_threads = threads
+        # Threads that write wait for each other at every layer, so one core less is faster
+        # as soon as anything else wants one, and something always does: see bench/NOTES.md.
+        params.cpuparams.n_threads = max(1, threads - 1)
         try:
             self._server: Any = xllamacpp.Server(params)
         except RuntimeError as error:
