@@ -46,8 +46,8 @@ class SmartTurn:
         """How likely the speaker is done.
 
         Args:
-            audio: The turn so far, up to and with the first 0.1 s or so of the
-                pause. Any rate; what is older than 8 s is not heard.
+            audio: The turn so far, without the pause (see `Paused.speech`). Any
+                rate; what is older than 8 s is not heard.
 
         Returns:
             0 (more will come) to 1 (complete).

@@ -122,8 +122,7 @@ class Speaker:
         reply = self.reply
         if reply is not None and reply.id == given.response_id:
             reply.marks.at("first_played", "first_sent", given.latency_ms / 1000)
-            if reply.finished:
-                self._tell_timings(reply)
+            self._tell_timings(reply)
 
     async def _run(self, reply: Reply, events: AsyncGenerator[Event]) -> None:
         try:
@@ -196,9 +195,12 @@ class Speaker:
 
     def _send(self, reply: Reply, samples: NDArray[np.int16]) -> None:
         if self.reply is reply:  # Else it was interrupted while this slice was on its way.
+            begins = "first_sent" not in reply.marks.report()
             reply.marks.mark("first_sent")
             delta = write_audio(samples)
             self._emit(event("response.output_audio.delta", delta=delta, **reply.place))
+            if begins:
+                self._tell_timings(reply)
 
     def _pass_on(self, reply: Reply, given: TextDelta | AudioChunk) -> None:
         if self.reply is not reply:

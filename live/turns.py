@@ -117,7 +117,7 @@ class Paused:
 
         Smart Turn takes silence for the end, noisy silence above all. Up to one
         frame before `speech_end` (the VAD lets go late) it calls 2 to 3 of 30
-        hesitations complete; with the 0.1 s of pause, 3 to 9, the more the noisier.
+        hesitations complete; with 0.1 s of pause, 3 to 9, the more the noisier.
         """
         end = len(self.utterance) - (self.at - self.speech_end) - FRAME
         return Audio(self.utterance.samples[:end], RATE)
@@ -208,7 +208,7 @@ class TurnDetector:
     def push(self, samples: NDArray[np.float32]) -> list[TurnEvent]:
         """Take what comes next.
 
-        Answers of the judge count from the next call on, so more than 0.1 s at
+        Answers of the judge count from the next call on, so more than a pause at
         once leaves it no chance.
 
         Args:

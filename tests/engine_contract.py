@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from engines.base import (
+    Anticipating,
     AudioChunk,
     Cancel,
     Conversation,
@@ -80,6 +81,29 @@ class EngineContract:
     def test_models_are_named_for_every_task(self, engine):
         for task in engine.info.tasks:
             assert engine.models(task)
+
+    # Getting ready
+
+    def test_getting_ready_changes_no_answer(self, engine, question):
+        if not isinstance(engine, Anticipating):
+            pytest.skip(f"{engine.info.title} begins when the turn is over")
+        half = Audio(question.samples[: len(question) // 2], question.rate)
+        before = Conversation().after("My cat is called Biscuit.", "What a lovely name!")
+        for turn in (Turn(), Turn(half), Turn(question)):
+            ready = list(engine.prepare(turn, before, language="en", cancel=Cancel()))
+            assert all(isinstance(e, Transcript) and not e.final for e in ready)
+            assert bool(ready) == (turn.audio is not None)
+        assert "sky" in ready[-1].text.lower()
+        events = list(self.ask(engine, Turn(text="What is my cat called?"), before, spoken=False))
+        assert "Biscuit" in text_of(events)
+
+    def test_getting_ready_can_be_cancelled(self, engine, question):
+        if not isinstance(engine, Anticipating):
+            pytest.skip(f"{engine.info.title} begins when the turn is over")
+        cancel = Cancel()
+        cancel.set()
+        with pytest.raises(CancelledError):
+            list(engine.prepare(Turn(question), Conversation(), language="en", cancel=cancel))
 
     # Recognition
 

@@ -12,6 +12,7 @@ from engines.cascade.parts import Prompt
 from errors import InputError, UnavailableError
 from services import Services
 from settings import Settings
+from speech.pcm import Audio
 from weights import Store
 
 
@@ -115,3 +116,17 @@ def test_a_chat_model_of_ones_own(services):
             Turn(text="Say hello."), Conversation(), spoken=False, cancel=Cancel()
         )
         assert any(isinstance(event, TextDelta) for event in events)
+
+
+def test_what_was_read_ahead_is_not_read_again(services, question):
+    engine = services.engine()
+    before = Conversation().after("My boat is called Pelican.", "That is a fine name for a boat.")
+
+    def cached(turn):
+        finished = list(engine.converse(turn, before, language="en", cancel=Cancel()))[-1]
+        return finished.usage
+
+    half = Audio(question.samples[: int(0.7 * len(question))], question.rate)
+    list(engine.prepare(Turn(half), before, language="en", cancel=Cancel()))
+    usage = cached(Turn(question))
+    assert usage.prompt_tokens - usage.cached_tokens <= 10, "all but the last words was read"

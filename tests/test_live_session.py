@@ -1,6 +1,7 @@
 """Live conversations over the real WebSocket, held by the official `openai` client."""
 
 import asyncio
+import re
 
 import numpy as np
 import pytest
@@ -65,6 +66,48 @@ def test_two_spoken_turns(page_url, question):
     assert np.abs(sound).max() > 3000
     assert len(sound) / 24_000 > 2
     assert not caller.of("error")
+
+
+def test_words_are_shown_while_they_are_spoken(page_url, services, story):
+    *_, final, _ = services.transcribe(story, language="en", cancel=Cancel())
+    told = words_of(final.text)
+
+    async def converse():
+        async with call(page_url) as caller:
+            caller.say(story)
+            over = await caller.said()
+            await caller.wait("conversation.item.input_audio_transcription.completed")
+            return caller, over
+
+    caller, over = asyncio.run(converse())
+    shown = caller.of("parley.transcript")
+    assert shown[0].received < over
+    begun = [event.item_id for event in caller.of("input_audio_buffer.speech_started")]
+    assert {event.item_id for event in shown} <= set(begun)
+    heard = [word for event in shown for word in words_of(event.text)]
+    assert sum(word in told for word in heard) > 0.7 * len(heard) > 0
+    final = caller.of("conversation.item.input_audio_transcription.completed")[0]
+    delta = caller.of("conversation.item.input_audio_transcription.delta")[0]
+    assert (delta.item_id, delta.delta) == (final.item_id, final.transcript)
+
+
+def words_of(text):
+    return re.findall(r"[a-z']+", text.lower())
+
+
+def test_timings_come_with_the_first_sound(page_url, question):
+    async def converse():
+        async with call(page_url) as caller:
+            caller.say(question)
+            await caller.wait("response.done")
+            return caller
+
+    caller = asyncio.run(converse())
+    first, last = (caller.of("parley.timings")[at] for at in (0, -1))
+    assert first.received < caller.of("response.done")[0].received
+    assert "last_sent" in last.marks and "last_sent" not in first.marks
+    in_order = ("transcript", "first_token", "first_audio", "first_sent")
+    assert [first.marks[name] for name in in_order] == sorted(first.marks[n] for n in in_order)
 
 
 def test_an_interruption_silences_and_only_what_was_heard_is_kept(page_url, question):

@@ -24,6 +24,8 @@ SLOTS = 2
 PROMPT_STEP = 64
 #: Memory for prompts that lost their slot, MiB; llama.cpp would take 8 GiB.
 PROMPT_CACHE_MIB = 128
+#: How soon a cancel is heard by who waits to read, seconds.
+WAIT = 0.05
 #: As chat templates write them: <|im_end|> (Qwen, SmolLM2, Phi), <|eot_id|> (Llama 3),
 #: <start_of_turn> (Gemma), <s>, [INST] (Llama 2, Mistral).
 CONTROL_TOKEN = re.compile(r"<\|.|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>|\[/?INST\]")
@@ -63,8 +65,8 @@ class Llama:
 
     def prepare(self, prompts: Sequence[Prompt], cancel: Cancel) -> None:
         """Read a prompt into the cache; see `ReadingAhead`."""
-        if not self._reading_ahead.acquire(blocking=False):
-            return
+        while not self._reading_ahead.acquire(timeout=WAIT):
+            cancel.check()
         try:
             stream = _Stream(lambda text: None, cancel)
             self._server.handle_chat_completions(_request(prompts, Sampling(max_tokens=0)), stream)

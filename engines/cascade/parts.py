@@ -65,8 +65,6 @@ class ReadingAhead(Protocol):
     def prepare(self, prompts: Sequence[Prompt], cancel: Cancel) -> None:
         """Read a prompt, so that one that begins the same is answered sooner.
 
-        Does nothing while another one is being read.
-
         Raises:
             CancelledError: Within one step of `cancel` being set.
         """
