@@ -89,9 +89,17 @@ def serve(kind: str) -> None:
         page.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server whose models are ready."""
+
+    address: str
+    pid: int
+
+
 @contextmanager
-def server(kind: str) -> Iterator[str]:
-    """The address of a fresh server whose models are ready."""
+def server(kind: str) -> Iterator[Server]:
+    """A fresh server whose models are ready, until the context is left."""
     command = [sys.executable, "-m", "bench.live_latency", "--serve", kind]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -100,7 +108,7 @@ def server(kind: str) -> Iterator[str]:
     try:
         for line in process.stdout:
             if ready := re.match(r"ready (\S+)", line):
-                yield ready[1]
+                yield Server(ready[1], process.pid)
                 return
         raise RuntimeError(f"the server {kind!r} did not start")
     finally:
@@ -177,14 +185,14 @@ def main() -> None:
     cold = []
     for _ in range(options.cold):
         began = time.perf_counter()
-        with server("parley") as address:
+        with server("parley") as fresh:
             ready = time.perf_counter() - began
-            cold += asyncio.run(converse({"parley": address}, spoken[:1]))[0]
+            cold += asyncio.run(converse({"parley": fresh.address}, spoken[:1]))[0]
             print(f"cold: ready after {ready:.1f} s, audible after {cold[-1].audible:.0f} ms")
     asked = [*spoken[:WARM_UPS], *spoken[: options.turns]]
     kinds = ["parley"] if options.alone else ["parley", "off"]
     with contextlib.ExitStack() as stack:
-        addresses = {kind: stack.enter_context(server(kind)) for kind in kinds}
+        addresses = {kind: stack.enter_context(server(kind)).address for kind in kinds}
         taken = [turns_[WARM_UPS:] for turns_ in asyncio.run(converse(addresses, asked))]
     print(
         "\n| ms after the last sample | first audio p50 / p95 | audible p50 / p95 |\n|---|---|---|"

@@ -42,7 +42,6 @@ class Hearing:
         self._act = act
         self._resampler = soxr.ResampleStream(RATE, HEARING_RATE, 1, dtype="float32")
         self._until = 0.0
-        self._judging: set[asyncio.Task[None]] = set()
 
     def push(self, pcm: NDArray[np.int16]) -> None:
         """Take what comes next, int16 `[n]` at the rate of the protocol.
@@ -62,14 +61,14 @@ class Hearing:
         samples = pcm.astype(np.float32) / np.float32(INT16_PEAK)
         self._act(self.turns.push(self._resampler.resample_chunk(samples)))
 
-    def have_judged(self, paused: Paused) -> None:
+    async def judge(self, paused: Paused) -> None:
         """Ask whether a turn is over, where that is how turns end."""
-        judge = self._judge()
-        if judge is None or self.turns.settings.kind != "semantic_vad":
+        judge, turns = self._judge(), self.turns
+        if judge is None or turns.settings.kind != "semantic_vad":
             return
-        task = asyncio.ensure_future(self._have_judged(judge, paused, self.turns))
-        self._judging.add(task)
-        task.add_done_callback(self._judging.discard)
+        loop = asyncio.get_running_loop()
+        probability = await loop.run_in_executor(None, judge.probability, paused.speech)
+        self._act(turns.judge(paused, probability))
 
     def since(self, sample: int) -> float:
         """How long ago a sample came in, seconds, by the samples since."""
@@ -78,17 +77,6 @@ class Hearing:
     def reset(self, settings: TurnSettings) -> None:
         """Take turns in another way; a word that is being said is forgotten."""
         self.turns = TurnDetector(settings)
-
-    async def close(self) -> None:
-        """Stop whatever runs."""
-        for task in tuple(self._judging):
-            task.cancel()
-        await asyncio.gather(*self._judging, return_exceptions=True)
-
-    async def _have_judged(self, judge: SmartTurn, paused: Paused, turns: TurnDetector) -> None:
-        loop = asyncio.get_running_loop()
-        probability = await loop.run_in_executor(None, judge.probability, paused.speech)
-        self._act(turns.judge(paused, probability))
 
 
 def milliseconds(samples: int) -> int:

@@ -241,6 +241,10 @@ class TurnDetector:
         self._probability = probability
         return [] if self._again else self._patience()
 
+    def is_in(self, paused: Paused) -> bool:
+        """Whether that pause still lasts and the turn with it."""
+        return paused is self._paused
+
     def speaking(self, on: bool) -> None:
         """Whether a reply is being played, so that speech must go on to count."""
         self._reply = self.received if on else None

@@ -47,10 +47,8 @@ class Llama:
         params.cache_ram_mib = PROMPT_CACHE_MIB
         params.n_gpu_layers = 0
         params.verbosity = -1
-        params.cpuparams_batch.n_threads = threads
-        # Threads that write wait for each other at every layer, so one core less is faster
-        # as soon as anything else wants one, and something always does: see bench/NOTES.md.
-        params.cpuparams.n_threads = max(1, threads - 1)
+        for cpu in (params.cpuparams, params.cpuparams_batch):
+            cpu.n_threads = threads
         try:
             self._server: Any = xllamacpp.Server(params)
         except RuntimeError as error:
@@ -69,7 +67,10 @@ class Llama:
             cancel.check()
         try:
             stream = _Stream(lambda text: None, cancel)
-            self._server.handle_chat_completions(_request(prompts, Sampling(max_tokens=0)), stream)
+            request = _request(prompts, Sampling(max_tokens=0))
+            # The user goes on: what begins an answer would be read in vain, every time.
+            request["add_generation_prompt"] = False
+            self._server.handle_chat_completions(request, stream)
             if not stream.too_long:
                 stream.finish()
         finally:
