@@ -10,10 +10,14 @@ from openai.types import realtime
 
 from engines.base import Turn
 from errors import ParleyError
-from live.config import Config
+from live.camera import Camera
+from live.config import Config, engine_as_event
 from live.items import Item, Items
 from live.protocol import (
     RATE,
+    CameraFrame,
+    Configure,
+    Emit,
     Played,
     Playhead,
     ProtocolError,
@@ -24,8 +28,9 @@ from live.protocol import (
     read_audio,
 )
 from live.reply import Reply
+from live.responses import Responses
 from live.smart_turn import SmartTurn
-from live.speaker import Emit, Speaker
+from live.speaker import Speaker
 from live.stopwatch import Marks
 from live.turns import (
     Barged,
@@ -36,6 +41,7 @@ from live.turns import (
     TurnEnded,
     TurnEvent,
 )
+from live.updates import configured, updated
 from services import Services
 from speech.pcm import INT16_PEAK, Audio
 
@@ -62,14 +68,22 @@ class Session:
         self._services = services
         self._judge = judge
         self._emit = emit
-        self._config = Config(services.engine().info)
+        info = services.engine().info
+        self._config = Config(info).with_engine(info)
         self._items = Items()
+        self._camera = Camera(info, emit)
         self._turns = TurnDetector(self._config.turns)
         self._hearing = soxr.ResampleStream(RATE, HEARING_RATE, 1, dtype="float32")
         self._heard_until = 0.0
         self._user_item = new_id("item")
         self._speaker = Speaker(services, self._items, emit, self._show, self._speaking)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._responses = Responses(
+            self._speaker,
+            self._items,
+            self._camera,
+            lambda reply, item: self._spawn(self._tell_transcript(reply, item)),
+        )
         self._state = ""
         self._actions: dict[type, Callable[[Any], None]] = {
             realtime.InputAudioBufferAppendEvent: self._hear,
@@ -82,6 +96,8 @@ class Session:
             realtime.ResponseCreateEvent: self._respond,
             realtime.ResponseCancelEvent: self._cancel,
             realtime.SessionUpdateEvent: self._update,
+            Configure: self._configure,
+            CameraFrame: self._look,
             Playhead: self._speaker.heard,
             Played: self._speaker.played,
         }
@@ -89,11 +105,13 @@ class Session:
     def begin(self) -> None:
         """Greet the client."""
         self._emit(event("session.created", session=self._config.as_event(self.id)))
+        self._tell_engine()
         self._show("listening")
 
     async def close(self) -> None:
         """Stop whatever runs."""
         await self._speaker.close()
+        await self._responses.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -204,7 +222,8 @@ class Session:
 
     def _commit(self, ended: TurnEnded, *, detected: bool) -> None:
         """The turn is over: it becomes an item, and the answer that was guessed is released."""
-        item = Item("user", spoken=True, id=self._user_item)
+        seen = self._camera.frames(ended.speech_end)
+        item = Item("user", spoken=True, images=seen, id=self._user_item)
         if detected:
             self._emit(
                 event(
@@ -231,9 +250,11 @@ class Session:
 
     async def _tell_transcript(self, reply: Reply, item: Item) -> None:
         await reply.transcribed.wait()
+        item.text = reply.heard
+        if not self._config.transcribes:
+            return
         fields = {"item_id": item.id, "content_index": 0}
         if reply.refusal is None:
-            item.text = reply.heard
             usage = {"type": "duration", "seconds": round(reply.seconds, 3)}
             self._emit(
                 event(
@@ -256,34 +277,18 @@ class Session:
         since = (self._turns.received - speech_end) / HEARING_RATE
         reply = Reply(Marks(since))
         reply.seconds = utterance.seconds
-        self._speaker.start(reply, Turn(utterance), self._config)
+        turn = Turn(utterance, images=self._camera.frames(speech_end))
+        self._speaker.start(reply, turn, self._config)
         return reply
 
     # What the client asks for
 
     def _respond(self, given: realtime.ResponseCreateEvent) -> None:
-        reply = self._speaker.reply
-        if reply is not None and reply.opened and not reply.finished:
-            raise ProtocolError(
-                "A response is under way.", "conversation_already_has_active_response"
-            )
-        if reply is not None and reply.question is not None and not reply.released.is_set():
-            reply.released.set()  # A turn that was committed by hand and guessed at.
-        else:
-            question = self._items.last_question()
-            if question is None:
-                raise ProtocolError("There is nothing to answer.", "nothing_to_answer")
-            reply = Reply(Marks())
-            reply.question = question
-            reply.released.set()
-            turn = Turn(question.audio, "" if question.audio else question.text)
-            self._speaker.start(reply, turn, self._config, before=question)
-            if question.audio is not None:
-                self._spawn(self._tell_transcript(reply, question))
+        self._responses.create(given, self._config)
         self._show("thinking")
 
     def _create(self, given: realtime.ConversationItemCreateEvent) -> None:
-        item = self._config.item(given.item)
+        item = Item.created(given.item, self._config.info)
         previous = self._items.add(item, given.previous_item_id)
         if item.role == "user" and self._config.interrupts:
             self._speaker.interrupt("turn_detected")
@@ -304,13 +309,40 @@ class Session:
         )
 
     def _update(self, given: realtime.SessionUpdateEvent) -> None:
-        before = self._config.turns
-        self._config = self._config.updated(given.session)
-        if self._config.turns != before:
-            self._turns = TurnDetector(self._config.turns)
-            if self._state == "hearing":
-                self._show("listening")  # The new detector has heard nothing yet.
+        self._set(updated(self._config, given.session, self._services.engine))
         self._emit(event("session.updated", session=self._config.as_event(self.id)))
+
+    def _configure(self, given: Configure) -> None:
+        self._set(configured(self._config, given))
+        self._emit(event("parley.configured", **self._config.own_as_event()))
+
+    def _set(self, config: Config) -> None:
+        """Go on under new settings; speech in progress is heard on where it can be."""
+        before, self._config = self._config, config
+        self._turns.settings = config.turns
+        if config != before:
+            self._speaker.drop_guess()
+        if config.turns.kind != before.turns.kind and self._state == "hearing":
+            self._show("listening")
+        if config.info != before.info:
+            self._switched()
+
+    def _switched(self) -> None:
+        """Another engine is there: what the one before is doing ends."""
+        reply = self._speaker.reply
+        if reply is not None and reply.released.is_set():
+            self._speaker.interrupt("client_cancelled")
+            if self._state == "thinking":
+                self._show("listening")
+        self._camera.switch(self._config.info, missed=self._items.have_images())
+        self._tell_engine()
+
+    def _tell_engine(self) -> None:
+        others = [entry.info for entry in self._services.entries.values()]
+        self._emit(event("parley.engine", **engine_as_event(self._config.info, others)))
+
+    def _look(self, given: CameraFrame) -> None:
+        self._camera.look(given.image, self._turns.received)
 
     def _announce(self, item: Item, previous: str | None, *, done: bool = True) -> None:
         shown = item.as_event()

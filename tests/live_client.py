@@ -58,6 +58,11 @@ class Caller:
         for frame in samples.reshape(-1, FRAME):
             self._line.put_nowait(frame)
 
+    async def said(self):
+        """Wait until all of what was queued is sent."""
+        while not self._line.empty():
+            await asyncio.sleep(FRAME / RATE)
+
     def of(self, kind):
         return [event for event in self.events if event.type == kind]
 

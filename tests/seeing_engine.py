@@ -1,10 +1,11 @@
-"""An engine for the tests that can see: it says what is in the pixels it was given.
+"""Engines for the tests: the Seer says what is in the pixels it was given, the Mole is blind.
 
-It hears and speaks with the embedded engine's real models. Models that see do not
+They hear and speaks with the embedded engine's real models. Models that see do not
 run on the machines of the tests; what carries images to an engine does.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -24,6 +25,7 @@ from engines.base import (
     TextDelta,
     Transcript,
     Turn,
+    Voice,
 )
 from engines.cascade import embedded
 from engines.cascade.hibari import Hibari
@@ -40,7 +42,7 @@ COLOURS = {
     "yellow": (255, 255, 0),
 }
 
-INFO = EngineInfo(
+SEER = EngineInfo(
     name="seer",
     title="Seer",
     tasks=frozenset({"sqa", "text"}),
@@ -50,6 +52,9 @@ INFO = EngineInfo(
     rate=Hibari.rate,
     can_see=True,
     notes="Tells sizes and colours, nothing else.",
+)
+MOLE = replace(
+    SEER, name="mole", title="Mole", voices=(Voice("gruff", "en", "Low"),), can_see=False
 )
 
 
@@ -71,9 +76,8 @@ def described(image: Image) -> str:
 class Seer:
     """A `SpeechEngine` that answers every question with what it sees."""
 
-    info = INFO
-
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, info: EngineInfo = SEER) -> None:
+        self.info = info
         self._body = embedded.engine(models)
 
     def models(self, task: Task, language: str | None = None) -> tuple[str, ...]:
@@ -103,7 +107,7 @@ class Seer:
                 if isinstance(event, Transcript):
                     yield event
         now = [described(image) for image in turn.images]
-        answer = f"I see {len(now)}: {', '.join(now) or 'nothing'}."
+        answer = f"{self.info.title}: I see {len(now)}: {', '.join(now) or 'nothing'}."
         before = [described(image) for m in conversation.visible() for image in m.images]
         if before:
             answer += f" Before: {', '.join(before)}."
@@ -112,10 +116,19 @@ class Seer:
         answer = " ".join(answer.split()[: sampling.max_tokens])
         yield TextDelta(answer)
         if spoken:
-            for event in self._body.speak(answer, voice, cancel=cancel):
+            for event in self._body.speak(answer, cancel=cancel):
                 if isinstance(event, AudioChunk):
                     yield event
         yield Finished(watch.timings(0.0))
 
 
-ENTRY = Entry(info=INFO, licence="MIT", needs="Eyes", specs=embedded.specs, build=Seer)
+ENTRIES = tuple(
+    Entry(
+        info=info,
+        licence="MIT",
+        needs="Eyes",
+        specs=embedded.specs,
+        build=lambda models, info=info: Seer(models, info),
+    )
+    for info in (SEER, MOLE)
+)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from engine_contract import ImageContract
 from PIL import Image as Pillow
-from seeing_engine import ENTRY, picture
+from seeing_engine import ENTRIES, picture
 
 from engines import images
 from engines.images import Image
@@ -23,15 +23,22 @@ def noise(kind, width=40, height=30):
     return pixels, file.getvalue()
 
 
+@pytest.fixture
+def services():
+    with Services(Settings(_env_file=None, engine="seer"), ENTRIES) as services:
+        yield services
+
+
 class TestSeer(ImageContract):
     @pytest.fixture
-    def services(self):
-        with Services(Settings(_env_file=None, engine="seer"), [ENTRY]) as services:
-            yield services
+    def engine(self, services):
+        return services.engine("seer")
 
+
+class TestMole(ImageContract):
     @pytest.fixture
     def engine(self, services):
-        return services.engine()
+        return services.engine("mole")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
