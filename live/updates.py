@@ -118,7 +118,7 @@ def _with_engine(config: Config, name: str, find: Find) -> Config:
             "invalid_value",
             param="session.model",
         )
-    return config.with_engine(info) if info != config.info else config
+    return config.with_engine(info)
 
 
 def _with_answers(config: Config, given: Any, place: str) -> Config:

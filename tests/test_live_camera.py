@@ -173,17 +173,19 @@ async def send(caller, samples):
     await caller.send(type="input_audio_buffer.append", audio=data)
 
 
-async def speak(caller, question, frames):
+async def speak(caller, question, frames, after=4.0):
     """A question in a quiet recording, faster than real time.
 
     Args:
         question: The clip.
         frames: Colours of the camera, by seconds before the end of the speech.
+        after: Seconds of silence at the end.
     """
     pcm = question.resampled(WIRE_RATE).pcm16()
     loud = np.flatnonzero(np.abs(pcm) > 0.02 * 32767)
     quiet = np.zeros(4 * WIRE_RATE, np.int16)
-    signal = np.concatenate([quiet, pcm[loud[0] : loud[-1]], quiet])
+    silence = np.zeros(round(after * WIRE_RATE), np.int16)
+    signal = np.concatenate([quiet, pcm[loud[0] : loud[-1]], silence])
     end = len(quiet) + loud[-1] - loud[0]
     due = sorted((end - round(before * WIRE_RATE), colour) for before, colour in frames.items())
     for start in range(0, len(signal), 2400):
@@ -253,6 +255,48 @@ def test_images_of_earlier_turns_are_shown_if_that_is_set(seeing_url, question):
 
     said = asyncio.run(converse())
     assert said == "Seer: I see 1: 64 x 48 blue. Before: 64 x 48 red. 2 messages."
+
+
+@pytest.mark.parametrize("detection", [None, {"type": "server_vad", "create_response": False}])
+def test_each_frame_is_seen_once_where_the_answer_is_asked_for(seeing_url, question, detection):
+    async def converse():
+        async with call(seeing_url, talking=False) as caller:
+            await set_session(
+                caller,
+                model="seer",
+                output_modalities=["text"],
+                audio={"input": {"turn_detection": detection}},
+            )
+            await speak(caller, question, {0.5: "red"}, after=1.0)
+            if detection is None:
+                await caller.send(type="input_audio_buffer.commit")
+            await caller.wait("input_audio_buffer.committed")
+            await caller.send(type="response.create")
+            done = await caller.wait("response.done")
+            return done.response.output[0].content[0].text
+
+    assert asyncio.run(converse()) == "Seer: I see 1: 64 x 48 red. 0 messages."
+
+
+def test_what_is_set_in_a_pause_counts_for_the_answer(seeing_url, question):
+    """The answer was begun in that pause, in case the turn is over."""
+
+    async def converse():
+        async with call(seeing_url, talking=False) as caller:
+            vad = {"type": "server_vad", "silence_duration_ms": 2000}
+            await set_session(
+                caller, output_modalities=["text"], audio={"input": {"turn_detection": vad}}
+            )
+            await speak(caller, question, {}, after=1.0)
+            await set_session(caller, model="seer", instructions="New.")
+            await send(caller, np.zeros(2 * WIRE_RATE, np.int16))
+            done = await caller.wait("response.done")
+            return caller, done.response.output[0].content[0].text
+
+    caller, said = asyncio.run(converse())
+    assert said == "Seer: I see 0: nothing. 0 messages. New."
+    (heard,) = caller.of("conversation.item.input_audio_transcription.completed")
+    assert heard.transcript == "Why is the sky blue?"
 
 
 def test_a_typed_question_is_shown_what_the_camera_sees(seeing_url):

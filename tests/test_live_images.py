@@ -265,12 +265,15 @@ def test_those_who_cannot_see_say_so(seeing_url):
             )
             await see(caller)
             await show(caller, part("red"))
+            await caller.send(type="parley.configure", images_in_history=True)
             await see(caller, model="mole")
             switched = await caller.wait("error", 2)
             # Nothing is left to answer: there is only the image.
             alone = await caller.refused(type="response.create")
             await show(caller, text("What did I show you?"))
             said = await answer(caller)
+            await show(caller, text("And before that?"))
+            assert await answer(caller) == "Mole: I see 0: nothing. 3 messages."
             await see(caller)
             await show(caller, text("And now?"))
             return at_first, switched.error, alone, said, await answer(caller)
@@ -281,7 +284,7 @@ def test_those_who_cannot_see_say_so(seeing_url):
     assert switched.message == alone.message
     assert switched.message.startswith("Mole cannot see.")
     assert said == "Mole: I see 0: nothing. 0 messages."
-    assert seen == "Seer: I see 0: nothing. 3 messages.", "it was answered, by the Mole"
+    assert seen == "Seer: I see 0: nothing. Before: 64 x 48 red. 5 messages."
 
 
 def test_a_broken_image_is_told_and_the_line_stays_open(seeing_url):

@@ -139,6 +139,20 @@ def test_a_turn_committed_by_hand_is_answered_as_the_response_says(seeing_url, q
     assert not caller.of("error")
 
 
+def test_who_asks_is_told_what_goes_wrong(seeing_url):
+    """Noise that passes for speech gets no answer; a question that was typed does."""
+
+    async def converse():
+        async with call(seeing_url, talking=False) as caller:
+            await set_session(caller, model="seer", output_modalities=["text"])
+            failed = await ask(caller, "word " * 20_001)
+            return caller, failed, await ask(caller)
+
+    caller, failed, answered = asyncio.run(converse())
+    assert (failed.status, answered.status) == ("failed", "completed")
+    assert "PARLEY_MAX_TEXT" in caller.of("error")[0].error.message
+
+
 def test_configure_over_the_line(seeing_url):
     async def converse():
         async with call(seeing_url, talking=False) as caller:
