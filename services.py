@@ -184,10 +184,13 @@ class Services:
         on_wait: OnWait | None = None,
     ) -> Iterator[Event]:
         """Answer a turn; see `SpeechEngine.converse`."""
-        if turn.audio is None or turn.text.strip():
+        if turn.text.strip() or (turn.audio is None and not turn.images):
             turn = replace(turn, text=self.text(turn.text))
         _check_seed(sampling.seed)
         chosen = self.engine(engine)
+        shown = turn.images or any(message.images for message in conversation.messages)
+        if shown and not chosen.info.can_see:
+            raise InputError(chosen.info.blind)
         task: Task = "sqa" if spoken else "text"
         with self._admitted(chosen, task, language, cancel, on_wait):
             yield from chosen.converse(

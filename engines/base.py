@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from engines.images import Image
 from errors import CancelledError
 from speech.pcm import Audio
 
@@ -168,10 +169,11 @@ Event = TextDelta | Transcript | AudioChunk | Finished
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a dialogue."""
+    """One message of a dialogue; where there are images, the text may be empty."""
 
     role: Literal["user", "assistant"]
     text: str
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +227,11 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the user says now: speech, text, or both."""
+    """What the user says now: speech, text, or both, with or without images, or images alone."""
 
     audio: Audio | None = None
     text: str = ""
+    images: tuple[Image, ...] = ()
 
     def question(self, heard: str) -> str:
         """The turn as text: what was typed, then what was heard in the audio."""
@@ -272,7 +275,7 @@ class EngineInfo:
         voices: The first is the default.
         rate: Sample rate of its speech, Hz.
         can_clone: Speaks in a voice given as a reference clip.
-        can_see: Takes images with a turn.
+        can_see: Takes images with a turn and in earlier messages; else none ever reaches it.
         notes: Plain words on its limits.
     """
 
@@ -286,6 +289,11 @@ class EngineInfo:
     can_clone: bool = False
     can_see: bool = False
     notes: str = ""
+
+    @property
+    def blind(self) -> str:
+        """What to tell those who show images to an engine that cannot see."""
+        return f"{self.title} cannot see. Choose an engine that can, or ask without images."
 
 
 class Models(Protocol):
@@ -366,7 +374,7 @@ class SpeechEngine(Protocol):
         never changed: the caller adds the exchange when it is over.
 
         Args:
-            turn: What the user said; speech is recognized and joined to the text.
+            turn: What the user said, and shows; speech is recognized and joined to the text.
             conversation: The dialogue so far.
             voice: A name from `info.voices`; None takes the first.
             sampling: How tokens are drawn.
@@ -375,7 +383,7 @@ class SpeechEngine(Protocol):
             cancel: Stops the work.
 
         Raises:
-            InputError: If there is neither text nor speech.
+            InputError: If there is neither text nor speech nor an image.
         """
         ...
 

@@ -66,6 +66,7 @@ class Anticipation:
         events = self._services.prepare(
             Turn(utterance),
             conversation,
+            engine=config.info.name,
             language=config.language,
             spoken=config.speaks,
             cancel=cancel,

@@ -3,9 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engines.base import Conversation, Message
-from live.protocol import ProtocolError, new_id
+from engines.base import Conversation, EngineInfo, Message
+from engines.images import Image
+from live.protocol import RATE, ProtocolError, new_id, read_audio, read_image
 from speech.pcm import Audio
+
+#: Images that a session keeps; beyond either limit the oldest are forgotten.
+MOST_IMAGES = 16
+MOST_IMAGE_BYTES = 16_000_000
 
 Role = Literal["user", "assistant", "system"]
 
@@ -20,6 +25,7 @@ class Item:
         spoken: It was said aloud.
         status: As the protocol names it.
         audio: Of the user's, as long as it was not recognized.
+        images: What the user showed with it.
         pieces: Of a spoken reply: each piece's words and its end in the audio, ms.
         id: The protocol's.
     """
@@ -29,8 +35,51 @@ class Item:
     spoken: bool = False
     status: Literal["in_progress", "completed", "incomplete"] = "completed"
     audio: Audio | None = None
+    images: tuple[Image, ...] = ()
     pieces: list[tuple[str, float]] = field(default_factory=list)
     id: str = field(default_factory=lambda: new_id("item"))
+
+    @classmethod
+    def created(cls, given: Any, engine: EngineInfo) -> "Item":
+        """An item as a client creates it.
+
+        Args:
+            given: One of the items of `openai.types.realtime`.
+            engine: Who will answer it.
+
+        Raises:
+            ProtocolError: If it is none that can be said here, or shown to this engine.
+        """
+        if getattr(given, "type", None) != "message":
+            raise ProtocolError(
+                "Only messages can be created here.", "invalid_value", param="item.type"
+            )
+        texts: list[str] = []
+        audio: Audio | None = None
+        images: list[Image] = []
+        for number, part in enumerate(given.content):
+            if part.type == "input_image":
+                if not engine.can_see:
+                    raise ProtocolError(engine.blind, "cannot_see", param="item.content")
+                images.append(read_image(part.image_url or "", f"item.content.{number}.image_url"))
+            if part.type == "input_audio" and part.audio:
+                audio = Audio.from_pcm16(read_audio(part.audio), RATE)
+            texts.append(part.text or getattr(part, "transcript", None) or "")
+        text = "\n".join(filter(None, texts))
+        if not text and audio is None and not images:
+            raise ProtocolError("This item is empty.", "invalid_value", param="item.content")
+        if len(images) > MOST_IMAGES:
+            raise ProtocolError(
+                f"An item has at most {MOST_IMAGES} images.", "invalid_value", param="item.content"
+            )
+        return cls(
+            given.role,
+            text,
+            spoken=audio is not None,
+            audio=audio,
+            images=tuple(images),
+            id=given.id or new_id("item"),
+        )
 
     def heard(self, audio_ms: float) -> str:
         """The words within the first `audio_ms` of the reply.
@@ -49,27 +98,21 @@ class Item:
         return " ".join(filter(None, words))
 
     def as_event(self) -> dict[str, Any]:
-        """The item as the protocol shows it."""
-        if self.role == "assistant":
-            part = (
-                {"type": "output_audio", "transcript": self.text}
-                if self.spoken
-                else {"type": "output_text", "text": self.text}
-            )
-        else:
-            part = (
-                {"type": "input_audio", "transcript": self.text}
-                if self.spoken
-                else {"type": "input_text", "text": self.text}
-            )
-        content = [part] if self.status != "in_progress" else []
+        """The item as the protocol shows it; images are named, not repeated."""
+        side = "output" if self.role == "assistant" else "input"
+        content: list[dict[str, Any]] = []
+        if self.spoken:
+            content.append({"type": f"{side}_audio", "transcript": self.text})
+        elif self.text or not self.images:
+            content.append({"type": f"{side}_text", "text": self.text})
+        content += [{"type": "input_image"}] * len(self.images)
         return {
             "id": self.id,
             "object": "realtime.item",
             "type": "message",
             "role": self.role,
             "status": self.status,
-            "content": content,
+            "content": content if self.status != "in_progress" else [],
         }
 
 
@@ -97,6 +140,7 @@ class Items:
         elif after is not None:
             place = self._items.index(self.get(after)) + 1
         self._items.insert(place, item)
+        self._forget_images()
         return self._items[place - 1].id if place else None
 
     def get(self, item_id: str) -> Item:
@@ -123,11 +167,66 @@ class Items:
         newest = self._items[-1] if self._items else None
         return newest if newest is not None and newest.role == "user" else None
 
-    def conversation(self, system: str, limit: int, *, before: Item | None = None) -> Conversation:
-        """What the engine is given: everything said, up to `before`."""
-        shown = self._items[: self._items.index(before)] if before in self._items else self._items
+    def show(self, item: Item, images: tuple[Image, ...]) -> None:
+        """Add what was seen while an item was said."""
+        item.images += images
+        self._forget_images()
+
+    def have_images(self) -> bool:
+        """Whether any item has one."""
+        return any(item.images for item in self._items)
+
+    def unanswered_images(self, until: Item | None = None) -> tuple[Image, ...]:
+        """What the user has shown since the last answer: it belongs to the next question.
+
+        Args:
+            until: The last item that counts; None for the newest.
+        """
+        items = self._until(until) + ([until] if until in self._items else [])
+        return tuple(image for item in items[_answered(items) :] for image in item.images)
+
+    def conversation(
+        self, system: str, limit: int, *, before: Item | None = None, images: bool = False
+    ) -> Conversation:
+        """What the engine is given: everything said, up to `before`.
+
+        Args:
+            system: The instructions.
+            limit: How many messages it is shown.
+            before: The question, if it is an item already.
+            images: Answered messages keep their images; else a word stands for those that
+                have nothing else.
+        """
+        shown = self._until(before)
         extra = [item.text for item in shown if item.role == "system"]
-        messages = tuple(
-            Message(item.role, item.text) for item in shown if item.text and item.role != "system"
-        )
-        return Conversation("\n".join(filter(None, (system, *extra))), messages, limit)
+        messages: list[Message] = []
+        answered = _answered(shown)
+        for number, item in enumerate(shown):
+            if item.role == "system":
+                continue
+            if item.images and number < answered:
+                kept = item.images if images else ()
+                text = item.text if item.text or kept else "(an image)"
+                messages.append(Message(item.role, text, kept))
+            elif item.text:
+                messages.append(Message(item.role, item.text))
+        return Conversation("\n".join(filter(None, (system, *extra))), tuple(messages), limit)
+
+    def _until(self, item: Item | None) -> list[Item]:
+        return self._items[: self._items.index(item)] if item in self._items else self._items[:]
+
+    def _forget_images(self) -> None:
+        count = size = 0
+        for item in reversed(self._items):
+            kept: list[Image] = []
+            for image in reversed(item.images):
+                count, size = count + 1, size + len(image)
+                if count <= MOST_IMAGES and size <= MOST_IMAGE_BYTES:
+                    kept.insert(0, image)
+            item.images = tuple(kept)
+
+
+def _answered(items: list[Item]) -> int:
+    """How many items there are up to and with the last answer of which anything was heard."""
+    answers = (n for n, item in enumerate(items, 1) if item.role == "assistant" and item.text)
+    return max(answers, default=0)

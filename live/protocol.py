@@ -8,21 +8,43 @@ import base64
 import binascii
 import json
 import secrets
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from openai.types.realtime import RealtimeClientEvent
-from pydantic import BaseModel, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 
-from errors import ParleyError
+from engines.images import MOST_BYTES, Image
+from errors import InputError, ParleyError
 
 #: The only format on the wire: PCM16, little-endian, mono, at this rate (Hz).
 RATE = 24_000
 PCM = {"type": "audio/pcm", "rate": RATE}
+#: How an image on the wire begins.
+DATA_URLS = ("data:image/jpeg;base64", "data:image/png;base64", "data:image/jpg;base64")
+
+Emit = Callable[[dict[str, Any]], None]
+"""Queues an event for the client; never waits."""
 
 
-class Playhead(BaseModel):
+class Own(BaseModel):
+    """An event of our own."""
+
+    event_id: str | None = None
+
+
+class Playhead(Own):
     """How much of a reply has been played."""
 
     type: Literal["parley.playhead"]
@@ -30,7 +52,7 @@ class Playhead(BaseModel):
     audio_ms: float = Field(ge=0)
 
 
-class Played(BaseModel):
+class Played(Own):
     """The first sample of a reply reached the loudspeaker, `latency_ms` after it was received."""
 
     type: Literal["parley.played"]
@@ -38,17 +60,38 @@ class Played(BaseModel):
     latency_ms: float = Field(ge=0)
 
 
+class Configure(Own):
+    """Settings OpenAI has no field for; None leaves one as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["parley.configure"]
+    interrupt_after_ms: int | None = Field(None, ge=0, le=2000)
+    echo_grace_ms: int | None = Field(None, ge=0, le=5000)
+    hold_ms: int | None = Field(None, ge=200, le=8000)
+    history_limit: int | None = Field(None, ge=0, le=200)
+    images_in_history: StrictBool | None = None
+
+
+class CameraFrame(Own):
+    """What the camera sees now: a JPEG in base64."""
+
+    type: Literal["parley.camera"]
+    image: str
+
+
+OwnEvent = Playhead | Played | Configure | CameraFrame
+
+
 def _kind(event: Any) -> str:
-    name = event.get("type", "") if isinstance(event, dict) else ""
-    return name if name in ("parley.playhead", "parley.played") else "openai"
+    name = event.get("type") if isinstance(event, dict) else None
+    return "own" if str(name).startswith("parley.") else "openai"
 
 
-ClientEvent = RealtimeClientEvent | Playhead | Played
 _CLIENT_EVENT: TypeAdapter[Any] = TypeAdapter(
     Annotated[
         Annotated[RealtimeClientEvent, Field(discriminator="type"), Tag("openai")]
-        | Annotated[Playhead, Tag("parley.playhead")]
-        | Annotated[Played, Tag("parley.played")],
+        | Annotated[OwnEvent, Field(discriminator="type"), Tag("own")],
         Discriminator(_kind),
     ]
 )
@@ -76,8 +119,7 @@ def read(text: str | bytes) -> Any:
     """Parse and check an event of a client.
 
     Returns:
-        One of the models in `openai.types.realtime.RealtimeClientEvent`, `Playhead`
-        or `Played`.
+        One of the models in `openai.types.realtime.RealtimeClientEvent`, or an `OwnEvent`.
 
     Raises:
         ProtocolError: If it is no JSON, no known event, or has wrong fields.
@@ -91,16 +133,44 @@ def read(text: str | bytes) -> Any:
     try:
         return _CLIENT_EVENT.validate_python(event)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
+        problem = _cause(error)
         if problem["type"].startswith("union_tag"):
             name = event.get("type") if isinstance(event, dict) else None
             raise ProtocolError(
                 f"There is no event {name!r}.", "unknown_event", event_id=event_id, param="type"
             ) from error
-        place = ".".join(str(part) for part in problem["loc"] if part not in ("openai",))
+        place = _place(problem, event)
         raise ProtocolError(
             f"{place}: {problem['msg']}", "invalid_event", event_id=event_id, param=place
         ) from error
+
+
+def _cause(error: ValidationError) -> Any:
+    """The first problem that is not just another kind of object being tried."""
+    problems = error.errors(include_url=False, include_input=False)
+    others = [
+        problem["loc"][:-1]
+        for problem in problems
+        if problem["type"] == "literal_error" and problem["loc"][-1] in ("type", "role")
+    ]
+    for problem in problems:
+        if not any(problem["loc"][: len(other)] == other for other in others):
+            return problem
+    return problems[0]
+
+
+def _place(problem: Any, event: Any) -> str:
+    """Where in the event a problem is; pydantic's place also names the types it tried."""
+    place: list[str] = []
+    for part in problem["loc"]:
+        if (isinstance(event, dict) and part in event) or (
+            isinstance(event, list) and isinstance(part, int)
+        ):
+            event = event[part]
+        elif problem["type"] != "missing" or part != problem["loc"][-1]:
+            continue
+        place.append(str(part))
+    return ".".join(place)
 
 
 def read_audio(text: str) -> NDArray[np.int16]:
@@ -118,6 +188,51 @@ def read_audio(text: str) -> NDArray[np.int16]:
             f"audio: PCM16 has two bytes a sample, and {len(raw)} is odd.", "invalid_audio"
         )
     return np.frombuffer(raw, "<i2")
+
+
+def read_image(text: str, place: str, most: int = MOST_BYTES) -> Image:
+    """A data URL, or base64 alone, to an image.
+
+    Args:
+        text: `data:image/jpeg;base64,...`, or what follows the comma.
+        place: The field it came in.
+        most: Bytes it may have.
+
+    Raises:
+        ProtocolError: If it is an address of the web, no base64, no JPEG or PNG, or too big.
+    """
+    head, comma, body = text.partition(",")
+    if text[:5].lower() == "http:" or text[:6].lower() == "https:":
+        raise ProtocolError(
+            "Nothing is fetched from addresses here. Send the image itself, as "
+            "data:image/jpeg;base64,...",
+            "invalid_image",
+            param=place,
+        )
+    if not comma:
+        head, body = DATA_URLS[0], text
+    if head.lower() not in DATA_URLS:
+        raise ProtocolError(
+            f"An image begins with {' or '.join(DATA_URLS[:2])}, not with {head[:40]!r}.",
+            "invalid_image",
+            param=place,
+        )
+    too_big = ProtocolError(
+        f"This image is too big; the limit is {most:,} bytes.", "image_too_big", param=place
+    )
+    # Not even decoded, unless it may just fit: two bytes of the last group can be padding.
+    if len(body) // 4 * 3 - 2 > most:
+        raise too_big
+    try:
+        data = base64.b64decode(body, validate=True)
+    except ValueError as error:  # Also what is not even ASCII.
+        raise ProtocolError(f"This is no base64: {error}", "invalid_image", param=place) from error
+    if len(data) > most:
+        raise too_big
+    try:
+        return Image(data)
+    except InputError as error:
+        raise ProtocolError(str(error), "invalid_image", param=place) from error
 
 
 def write_audio(samples: NDArray[np.int16]) -> str:

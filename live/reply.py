@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engines.base import Cancel, Event
 from errors import CancelledError, ParleyError
+from live.config import Config
 from live.items import Item
 from live.protocol import RATE, new_id
 from live.stopwatch import Marks
@@ -73,7 +74,10 @@ class Reply:
         item: What the listener hears of it.
         cancel: Stops the engine.
         marks: When things happened.
+        config: The settings it was begun with.
+        metadata: The client's own notes on it, given back.
         question: What it answers, once the turn is over.
+        asked: The client asked for it, so it is told whatever goes wrong.
         heard: The question's words.
         seconds: Duration of the question.
         refusal: Why there is no transcript, if there is none.
@@ -88,7 +92,10 @@ class Reply:
         self.item = Item("assistant", spoken=True, status="in_progress")
         self.cancel = Cancel()
         self.marks = marks
+        self.config: Config | None = None
+        self.metadata: dict[str, str] | None = None
         self.question: Item | None = None
+        self.asked = False
         self.heard = ""
         self.seconds = 0.0
         self.refusal: ParleyError | None = None
@@ -131,6 +138,7 @@ class Reply:
             "status_details": details,
             "output": [] if status == "in_progress" else [self.item.as_event()],
             "output_modalities": ["audio"] if self.item.spoken else ["text"],
+            "metadata": self.metadata,
         }
 
 

@@ -9,10 +9,14 @@ from openai.types import realtime
 from engines.base import Conversation, Turn
 from errors import ParleyError
 from live.anticipation import Anticipation
-from live.config import Config
+from live.camera import Camera
+from live.config import Config, engine_as_event
 from live.hearing import Hearing, milliseconds
 from live.items import Item, Items
 from live.protocol import (
+    CameraFrame,
+    Configure,
+    Emit,
     Played,
     Playhead,
     ProtocolError,
@@ -23,8 +27,9 @@ from live.protocol import (
     read_audio,
 )
 from live.reply import Reply
+from live.responses import Responses
 from live.smart_turn import SmartTurn
-from live.speaker import Emit, Speaker
+from live.speaker import Speaker
 from live.stopwatch import Marks
 from live.turns import (
     Barged,
@@ -34,6 +39,7 @@ from live.turns import (
     TurnEnded,
     TurnEvent,
 )
+from live.updates import configured, updated
 from services import Services
 from speech.pcm import Audio
 
@@ -54,13 +60,21 @@ class Session:
         self.id = new_id("sess")
         self._services = services
         self._emit = emit
-        self._config = Config(services.engine().info)
+        info = services.engine().info
+        self._config = Config(info).with_engine(info)
         self._items = Items()
         self._hearing = Hearing(self._config.turns, judge, self._follow)
         self._anticipation = Anticipation(services, self._tell_so_far)
+        self._camera = Camera(info, emit)
         self._user_item = new_id("item")
         self._speaker = Speaker(services, self._items, emit, self._show, self._speaking)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._responses = Responses(
+            self._speaker,
+            self._items,
+            self._camera,
+            lambda reply, item: self._spawn(self._tell_transcript(reply, item)),
+        )
         self._state = ""
         self._actions: dict[type, Callable[[Any], None]] = {
             realtime.InputAudioBufferAppendEvent: self._hear,
@@ -73,6 +87,8 @@ class Session:
             realtime.ResponseCreateEvent: self._respond,
             realtime.ResponseCancelEvent: self._cancel,
             realtime.SessionUpdateEvent: self._update,
+            Configure: self._configure,
+            CameraFrame: self._look,
             Playhead: self._speaker.heard,
             Played: self._speaker.played,
         }
@@ -80,12 +96,14 @@ class Session:
     def begin(self) -> None:
         """Greet the client."""
         self._emit(event("session.created", session=self._config.as_event(self.id)))
+        self._tell_engine()
         self._show("listening")
 
     async def close(self) -> None:
         """Stop whatever runs."""
         await self._speaker.close()
         await self._anticipation.close()
+        await self._responses.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -141,8 +159,8 @@ class Session:
     def _hear(self, given: realtime.InputAudioBufferAppendEvent) -> None:
         self._hearing.push(read_audio(given.audio))
         said = self._hearing.turns.utterance()
-        if said is not None and self._anticipates and self._anticipation.is_due(said.seconds):
-            self._anticipation.hear(said, self._conversation(), self._config)
+        if said is not None and self._anticipation.is_due(said.seconds):
+            self._get_ready(said)
 
     def _commit_by_hand(self, given: realtime.InputAudioBufferCommitEvent) -> None:
         events = self._hearing.turns.commit()
@@ -186,11 +204,13 @@ class Session:
         self._show("hearing")
 
     def _tell_so_far(self, text: str) -> None:
-        self._emit(event("parley.transcript", item_id=self._user_item, text=text))
+        if self._config.transcribes:
+            self._emit(event("parley.transcript", item_id=self._user_item, text=text))
 
     def _commit(self, ended: TurnEnded, *, detected: bool) -> None:
         """The turn is over: it becomes an item, and the answer that was guessed is released."""
-        item = Item("user", spoken=True, id=self._user_item)
+        seen = self._camera.frames(ended.speech_end)
+        item = Item("user", spoken=True, images=seen, id=self._user_item)
         if detected:
             self._emit(
                 event(
@@ -217,10 +237,12 @@ class Session:
 
     async def _tell_transcript(self, reply: Reply, item: Item) -> None:
         await reply.transcribed.wait()
+        item.text = reply.heard
+        if not self._config.transcribes:
+            return
         fields = {"item_id": item.id, "content_index": 0}
         kind = "conversation.item.input_audio_transcription"
         if reply.refusal is None:
-            item.text = reply.heard
             self._emit(event(f"{kind}.delta", delta=item.text, **fields))
             usage = {"type": "duration", "seconds": round(reply.seconds, 3)}
             self._emit(event(f"{kind}.completed", transcript=item.text, usage=usage, **fields))
@@ -235,34 +257,18 @@ class Session:
         self._anticipation.stop()
         reply = Reply(Marks(self._hearing.since(speech_end)))
         reply.seconds = utterance.seconds
-        self._speaker.start(reply, Turn(utterance), self._config)
+        turn = Turn(utterance, images=self._camera.frames(speech_end))
+        self._speaker.start(reply, turn, self._config)
         return reply
 
     # What the client asks for
 
     def _respond(self, given: realtime.ResponseCreateEvent) -> None:
-        reply = self._speaker.reply
-        if reply is not None and reply.opened and not reply.finished:
-            raise ProtocolError(
-                "A response is under way.", "conversation_already_has_active_response"
-            )
-        if reply is not None and reply.question is not None and not reply.released.is_set():
-            reply.released.set()  # A turn that was committed by hand and guessed at.
-        else:
-            question = self._items.last_question()
-            if question is None:
-                raise ProtocolError("There is nothing to answer.", "nothing_to_answer")
-            reply = Reply(Marks())
-            reply.question = question
-            reply.released.set()
-            turn = Turn(question.audio, "" if question.audio else question.text)
-            self._speaker.start(reply, turn, self._config, before=question)
-            if question.audio is not None:
-                self._spawn(self._tell_transcript(reply, question))
+        self._responses.create(given, self._config)
         self._show("thinking")
 
     def _create(self, given: realtime.ConversationItemCreateEvent) -> None:
-        item = self._config.item(given.item)
+        item = Item.created(given.item, self._config.info)
         previous = self._items.add(item, given.previous_item_id)
         if item.role == "user" and self._config.interrupts:
             self._speaker.interrupt("turn_detected")
@@ -283,14 +289,43 @@ class Session:
         )
 
     def _update(self, given: realtime.SessionUpdateEvent) -> None:
-        before = self._config.turns
-        self._config = self._config.updated(given.session)
-        if self._config.turns != before:
-            self._hearing.reset(self._config.turns)
-            self._anticipation.stop()
-            if self._state == "hearing":
-                self._show("listening")  # The new detector has heard nothing yet.
+        self._set(updated(self._config, given.session, self._services.engine))
         self._emit(event("session.updated", session=self._config.as_event(self.id)))
+
+    def _configure(self, given: Configure) -> None:
+        self._set(configured(self._config, given))
+        self._emit(event("parley.configured", **self._config.own_as_event()))
+
+    def _set(self, config: Config) -> None:
+        """Go on under new settings; speech in progress is heard on where it can be."""
+        before, self._config = self._config, config
+        self._hearing.turns.settings = config.turns
+        if config != before:
+            self._speaker.drop_guess()
+            self._anticipation.stop()
+            if self._state == "listening":
+                self._get_ready()
+        if config.turns.kind != before.turns.kind and self._state == "hearing":
+            self._show("listening")
+        if config.info != before.info:
+            self._switched()
+
+    def _switched(self) -> None:
+        """Another engine is there: what the one before is doing ends."""
+        reply = self._speaker.reply
+        if reply is not None and reply.released.is_set():
+            self._speaker.interrupt("client_cancelled")
+            if self._state == "thinking":
+                self._show("listening")
+        self._camera.switch(self._config.info, missed=self._items.have_images())
+        self._tell_engine()
+
+    def _tell_engine(self) -> None:
+        others = [entry.info for entry in self._services.entries.values()]
+        self._emit(event("parley.engine", **engine_as_event(self._config.info, others)))
+
+    def _look(self, given: CameraFrame) -> None:
+        self._camera.look(given.image, self._hearing.turns.received)
 
     def _announce(self, item: Item, previous: str | None, *, done: bool = True) -> None:
         shown = item.as_event()
@@ -305,8 +340,12 @@ class Session:
         if state != self._state:
             self._state = state
             self._emit(event("parley.state", state=state))
-            if state == "listening" and self._anticipates:
-                self._anticipation.hear(None, self._conversation(), self._config)
+            if state == "listening":
+                self._get_ready()
+
+    def _get_ready(self, said: Audio | None = None) -> None:
+        if self._anticipates:
+            self._anticipation.hear(said, self._conversation(), self._config)
 
     def _conversation(self) -> Conversation:
         return self._items.conversation(self._config.instructions, self._config.history)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from engines.base import AudioChunk, Event, Sampling, TextDelta, Transcript, Tur
 from errors import CancelledError, InputError, ParleyError
 from live.config import Config
 from live.items import Item, Items
-from live.protocol import Played, Playhead, error_event, event, write_audio
+from live.protocol import Emit, Played, Playhead, error_event, event, write_audio
 from live.reply import Pacer, Reply, stream
 from services import Services
 
@@ -20,8 +20,6 @@ logger = logging.getLogger(__name__)
 
 #: How often it is looked whether the listener has heard everything, seconds.
 LISTENING_STEP = 0.05
-
-Emit = Callable[[dict[str, Any]], None]
 
 
 class Speaker:
@@ -62,17 +60,28 @@ class Speaker:
             before: The item that holds the question, if it is one already.
         """
         self.drop()
-        conversation = self._items.conversation(config.instructions, config.history, before=before)
+        sees = config.info.can_see
+        conversation = self._items.conversation(
+            config.instructions,
+            config.history,
+            before=before,
+            images=sees and config.images_in_history,
+        )
+        shown = (*self._items.unanswered_images(before), *turn.images) if sees else ()
+        # A turn that is an item already has its images there as well.
+        turn = replace(turn, images=tuple(dict.fromkeys(shown)))
         events = self._services.converse(
             turn,
             conversation,
             config.voice,
+            engine=config.info.name,
             sampling=Sampling(self._services.settings.temperature, config.max_tokens),
             language=config.language,
             spoken=config.speaks,
             cancel=reply.cancel,
         )
         self.reply = reply
+        reply.config = config
         reply.item.spoken = config.speaks
         task = asyncio.create_task(self._run(reply, stream(events, reply.cancel)))
         self._tasks.add(task)
@@ -103,8 +112,9 @@ class Speaker:
         self._speaking(False)
 
     def drop_guess(self) -> None:
-        """Make the current reply stale if it is still a guess."""
-        if self.reply is not None and not self.reply.released.is_set():
+        """Make the current reply stale if it is still a guess: not even a turn has come of it."""
+        reply = self.reply
+        if reply is not None and reply.question is None and not reply.released.is_set():
             self.drop()
 
     async def close(self) -> None:
@@ -170,7 +180,7 @@ class Speaker:
         await reply.released.wait()
         if self.reply is not reply:
             return
-        if reply.opened or not isinstance(error, InputError):
+        if reply.opened or reply.asked or not isinstance(error, InputError):
             self._open(reply)
             self._emit(error_event(str(error), "response_failed", kind="server_error"))
             self._finish(reply, "failed")

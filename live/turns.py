@@ -164,9 +164,6 @@ class _Burst:
 class TurnDetector:
     """The turns of one signal.
 
-    Attributes:
-        settings: May be replaced between two calls.
-
     Args:
         settings: What makes a turn.
         vad: Has heard nothing yet.
@@ -175,7 +172,7 @@ class TurnDetector:
     def __init__(
         self, settings: TurnSettings = TurnSettings(), vad: SpeechDetector | None = None
     ) -> None:
-        self.settings = settings
+        self._settings = settings
         self._vad = vad or SpeechDetector()
         self._tape = _Tape()
         # Whole frames only; `_rest` is the beginning of the next one.
@@ -204,6 +201,21 @@ class TurnDetector:
         if not self._turn or self._burst is None or self._paused is not None:
             return None
         return self._tape.cut(self._burst.start, self._at)
+
+    @property
+    def settings(self) -> TurnSettings:
+        """What makes a turn.
+
+        May be replaced between two calls: speech in progress goes on under the new
+        ones. Only where the kind changes it is forgotten.
+        """
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: TurnSettings) -> None:
+        if settings.kind != self._settings.kind:
+            self.clear()
+        self._settings = settings
 
     def push(self, samples: NDArray[np.float32]) -> list[TurnEvent]:
         """Take what comes next.
@@ -290,7 +302,8 @@ class TurnDetector:
             return []
         if self._burst is None and self._voiced:
             onset = self._at - FRAME
-            start = max(self._floor, onset - _samples(settings.prefix_padding), 0)
+            # The tape begins later than that where the padding has just been made longer.
+            start = max(self._floor, onset - _samples(settings.prefix_padding), self._tape.start)
             self._burst = _Burst(start, onset, self._at)
         if self._burst is None:
             self._tape.forget(max(self._floor, self._at - _samples(settings.prefix_padding)))
@@ -370,19 +383,19 @@ class _Tape:
 
     def __init__(self) -> None:
         self._frames: deque[NDArray[np.float32]] = deque()
-        self._start = 0
+        self.start = 0
 
     def append(self, frame: NDArray[np.float32]) -> None:
         self._frames.append(frame)
 
     def forget(self, before: int) -> None:
-        while self._frames and self._start + FRAME <= before:
+        while self._frames and self.start + FRAME <= before:
             self._frames.popleft()
-            self._start += FRAME
+            self.start += FRAME
 
     def cut(self, start: int, end: int, rest: NDArray[np.float32] | None = None) -> Audio:
         """From `start` to `end`; `rest` is what follows the last frame."""
-        first = (start - self._start) // FRAME
+        first = (start - self.start) // FRAME
         parts = [*islice(self._frames, first, None), *([] if rest is None else [rest])]
-        offset = self._start + first * FRAME
+        offset = self.start + first * FRAME
         return Audio(np.concatenate(parts)[start - offset : end - offset], RATE)

@@ -8,6 +8,7 @@ import pytest
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+from engines.catalog import CATALOG
 from services import Services
 from settings import Settings
 from speech.files import read_clip
@@ -53,3 +54,17 @@ def page_url(services):
     page = launch(services, block=False)
     yield page.local_url
     page.close()
+
+
+@pytest.fixture(scope="session")
+def seeing_url():
+    """A page with three engines: the embedded one at first, and the Seer and the Mole."""
+    import seeing_engine  # noqa: PLC0415
+
+    from demos.page import launch  # noqa: PLC0415
+
+    settings = Settings(_env_file=None, port=0, warm=False, idle_unload=0, temperature=0)
+    with Services(settings, [*CATALOG, *seeing_engine.ENTRIES]) as services:
+        page = launch(services, block=False)
+        yield page.local_url
+        page.close()

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from seeing_engine import picture
 
 from engines.base import (
     Anticipating,
@@ -17,11 +18,13 @@ from engines.base import (
     Cancel,
     Conversation,
     Finished,
+    Message,
     Sampling,
     TextDelta,
     Transcript,
     Turn,
 )
+from engines.images import Image
 from errors import CancelledError, InputError
 from speech.pcm import Audio
 
@@ -39,8 +42,48 @@ def sound_of(events):
     return np.concatenate([chunk.samples for chunk in chunks]) if chunks else np.zeros(0)
 
 
-class EngineContract:
-    """Subclass with a fixture `engine`; `question` and `noise` come from conftest."""
+class ImageContract:
+    """Images: seen, or refused in words; part of `EngineContract`."""
+
+    def show(self, services, engine, turn, conversation=Conversation()):
+        """Ask as everybody does, through the services: there the blind are protected."""
+        sampling = Sampling(temperature=0.0, max_tokens=40)
+        events = services.converse(
+            turn,
+            conversation,
+            engine=engine.info.name,
+            sampling=sampling,
+            spoken=False,
+            cancel=Cancel(),
+        )
+        if engine.info.can_see:
+            return text_of(events).lower()
+        with pytest.raises(InputError) as refusal:
+            list(events)
+        assert str(refusal.value).startswith(f"{engine.info.title} cannot see.")
+        return None
+
+    @pytest.mark.parametrize("colour", ["red", "blue"])
+    def test_sees_or_says_that_it_cannot(self, services, engine, colour):
+        image = Image(picture(colour, 256, 256))
+        turn = Turn(text="Which colour fills this image? One word.", images=(image,))
+        answer = self.show(services, engine, turn)
+        assert answer is None or colour in answer
+
+    def test_images_need_no_words(self, services, engine):
+        answer = self.show(services, engine, Turn(images=(Image(picture("green")),)))
+        assert answer is None or answer
+
+    def test_earlier_images_are_seen_or_refused(self, services, engine):
+        image = Image(picture("red", 256, 256))
+        said = (Message("user", "Look at this.", (image,)), Message("assistant", "I did."))
+        turn = Turn(text="Which colour filled the image I showed you? One word.")
+        answer = self.show(services, engine, turn, Conversation(messages=said))
+        assert answer is None or "red" in answer
+
+
+class EngineContract(ImageContract):
+    """Subclass with a fixture `engine`; `services`, `question` and `noise` come from conftest."""
 
     #: How long the engine may take to notice a cancel, seconds.
     step = STEP

@@ -315,7 +315,7 @@ def test_sessions_do_not_cross(page_url):
                     "content": [{"type": "input_image", "image_url": "data:image/jpeg;base64,AA"}],
                 },
             },
-            "invalid_value",
+            "cannot_see",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -112,6 +112,50 @@ def test_memory_is_bounded():
         assert len(detector._tape._frames) < 70
 
 
+# --- settings that change ----------------------------------------------------------------------
+
+
+def test_settings_change_between_two_words():
+    """Speech in progress goes on, and the new settings count at once."""
+    detector = scripted()
+    events = run(detector, script(20, 10))
+    detector.settings = TurnSettings(pause=0.1, hold=1.6, interrupt_after=0.5)
+    events += run(detector, script(0, 20, 60), answer=lambda _: 0.2)
+    assert shape(events) == [("SpeechStarted", 24), ("Paused", 53), ("TurnEnded", 100)]
+    assert events[0].start == (20 - 9) * FRAME
+
+
+def test_padding_that_has_just_been_made_longer():
+    """What came before is gone; what is there is taken."""
+    detector = scripted()
+    run(detector, script(40))
+    detector.settings = TurnSettings(prefix_padding=1.0)
+    started, paused, *_ = run(detector, script(5, 20, 40))
+    assert started.start == (40 - 9) * FRAME
+    assert len(paused.utterance) == paused.at - started.start
+
+
+@pytest.mark.parametrize("kinds", [(SEMANTIC, SERVER), (SEMANTIC, MANUAL), (MANUAL, SERVER)])
+def test_another_kind_begins_afresh_but_time_goes_on(kinds):
+    before, after = kinds
+    detector = scripted(before)
+    run(detector, script(20, 10))
+    detector.settings = after
+    assert detector.received == 30 * FRAME
+    assert detector.commit() == [], "what was said before is forgotten"
+    events = run(detector, script(20, 30, 40)) + detector.commit()
+    ended = ends(events)[0]
+    assert ended.speech_end == (30 + 50) * FRAME
+    assert len(ended.utterance) <= ended.at - 30 * FRAME
+
+
+def test_a_reply_that_is_played_is_known_to_another_kind():
+    detector = scripted()
+    detector.speaking(True)
+    detector.settings = SERVER
+    assert run(detector, script(20, 7, 20)) == [], "too short to interrupt"
+
+
 # --- over a reply ----------------------------------------------------------------------------
 
 
