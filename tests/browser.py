@@ -215,6 +215,12 @@ class Caller(Window):
     def note(self):
         return self.page.inner_text(".talk-note")
 
+    def dispatch(self, kind, **fields):
+        """Give the client an event as if the server had sent it."""
+        self.page.evaluate(
+            "([view, event]) => view.client.take(event)", [self.view(), {"type": kind, **fields}]
+        )
+
     def keep_notes(self):
         """Remember all that is told from now on, however short it stands there: see `notes`."""
         self.page.evaluate(

@@ -201,3 +201,48 @@ def test_other_tabs_leave_the_conversation_alone(open_page):
     caller.wait_for(lambda: caller.figures()["playedMs"] > before + 500, what="sound to go on")
     caller.page.get_by_role("tab", name="Talk").click()
     assert caller.state() == "speaking"
+
+
+def test_dispatched_partial_transcripts_are_provisional(open_page):
+    caller = open_page()
+    caller.dispatch("input_audio_buffer.speech_started", item_id="item_1", audio_start_ms=0)
+    caller.dispatch("parley.transcript", item_id="item_1", text="How to bees")
+    caller.dispatch("parley.transcript", item_id="item_1", text="How do bees make")
+    assert caller.said("user") == ["How do bees make"]
+    row = caller.page.query_selector(".talk-user")
+    assert row.get_attribute("aria-busy") == "true"
+    style = "row => getComputedStyle(row.querySelector('.talk-words')).fontStyle"
+    assert row.evaluate(style) == "italic"
+    caller.shoot("talk-partial")
+    caller.dispatch("input_audio_buffer.committed", item_id="item_1")
+    completed = "conversation.item.input_audio_transcription.completed"
+    caller.dispatch(completed, item_id="item_1", transcript="How do bees make honey?")
+    caller.dispatch("parley.transcript", item_id="item_1", text="too late")
+    assert caller.said("user") == ["How do bees make honey?"]
+    assert row.get_attribute("aria-busy") == "false"
+    assert row.evaluate(style) == "normal"
+    # What turns out to be no turn leaves nothing behind.
+    caller.dispatch("input_audio_buffer.speech_started", item_id="item_2", audio_start_ms=900)
+    caller.dispatch("parley.transcript", item_id="item_2", text="Hm")
+    assert len(caller.said("user")) == 2
+    caller.dispatch("parley.state", state="listening")
+    assert caller.said("user") == ["How do bees make honey?"]
+
+
+def test_dispatched_timings_are_updated_in_place(open_page):
+    caller = open_page()
+    caller.dispatch("response.created", response={"id": "resp_1"})
+    item = {"id": "item_1", "role": "assistant", "content": []}
+    caller.dispatch("response.output_item.added", response_id="resp_1", item=item)
+    marks = {"endpoint": 210, "transcript": 240, "first_token": 400, "first_sent": 560}
+    caller.dispatch("parley.timings", response_id="resp_1", marks=marks)
+    assert caller.waterfalls()[0].startswith("560 ms")
+    caller.page.click(".talk-waterfall summary")
+    marks |= {"first_played": 600, "last_sent": 2500}
+    caller.dispatch("parley.timings", response_id="resp_1", marks=marks)
+    assert caller.page.query_selector(".talk-waterfall[open]"), "it was folded"
+    assert caller.page.evaluate("document.activeElement.matches('.talk-waterfall summary')")
+    (shown,) = caller.waterfalls()
+    assert shown.startswith("600 ms")
+    assert "to your ears, 40 ms" in shown
+    assert "1 turn" in caller.page.inner_text(".talk-figures")

@@ -84,7 +84,7 @@ export class Client {
       socket.onopen = resolve;
       socket.onclose = ({ reason }) => reject(new Error(reason || "The server does not answer."));
     });
-    socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
+    socket.onmessage = ({ data }) => this.take(JSON.parse(data));
     socket.onclose = (closed) => this.#dropped(closed);
     this.setMode(this.mode);
     this.#retell();
@@ -234,7 +234,7 @@ export class Client {
 
   // What the server says
 
-  #take(event) {
+  take(event) {
     switch (event.type) {
       case "input_audio_buffer.speech_started":
         this.silence();
