@@ -179,11 +179,21 @@ class Caller(Window):
         self.call()
         self.wait_for(lambda: self.page.query_selector(".talk[data-line=open]"), what="the line")
 
-    def say(self, wav: Path, *, wait=True):
-        """Say a sound file into the microphone; returns when all of it has been said, if `wait`."""
+    def say(self, wav: Path, *, wait=True, over=0):
+        """Say a sound file into the microphone.
+
+        Args:
+            wav: The file.
+            wait: Return when all of it has been said.
+            over: Begin when so much of a reply has been played, ms.
+        """
         self.page.evaluate(
-            "([wav, wait]) => { const said = say(wav); return wait ? said : null; }",
-            [base64.b64encode(wav.read_bytes()).decode(), wait],
+            """async ([view, wav, wait, over]) => {
+              while (view.figures.playedMs < over) await new Promise(requestAnimationFrame);
+              const said = say(wav);
+              if (wait) await said;
+            }""",
+            [self.view(), base64.b64encode(wav.read_bytes()).decode(), wait, over],
         )
 
     def hear_to_the_end(self):
