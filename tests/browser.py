@@ -1,6 +1,7 @@
 """A real browser for the tests: Debian's chromium, with a microphone that says what tests want."""
 
 import base64
+import json
 import os
 import shutil
 import time
@@ -163,7 +164,22 @@ class Caller(Window):
 
     def __init__(self, browser, url, *, own_device=False, **options):
         super().__init__(browser, url, script=None if own_device else MICROPHONE, **options)
+        self.frames: list[tuple[str, dict]] = []
+        self.page.on("websocket", self._record)
         self.page.wait_for_function("document.querySelector('#talk .talk')?.view !== undefined")
+
+    def _record(self, socket):
+        """Keep what goes over the line: ("sent" or "received", event)."""
+        if "/v1/realtime" not in socket.url:
+            return
+        socket.on("framesent", lambda text: self.frames.append(("sent", json.loads(text))))
+        socket.on("framereceived", lambda text: self.frames.append(("received", json.loads(text))))
+
+    def sent(self, kind):
+        return [event for way, event in self.frames if way == "sent" and event["type"] == kind]
+
+    def received(self, kind):
+        return [event for way, event in self.frames if way == "received" and event["type"] == kind]
 
     def view(self):
         return self.page.evaluate_handle("document.querySelector('#talk .talk').view")

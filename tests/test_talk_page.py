@@ -1,70 +1,19 @@
 """The talk tab in a real browser: a spoken dialogue of two turns, the second an interruption."""
 
-import browser
-import numpy as np
 import pytest
 from conftest import SAMPLES
-from playwright.sync_api import sync_playwright
 
-from engines.base import Cancel
-from speech.files import read_clip
-from speech.pcm import Audio
-
+pytest_plugins = ["talk_fixtures"]
 pytestmark = pytest.mark.browser
 
-#: The sound of a quiet room, so that nothing in it is digital silence.
-ROOM = 1e-4
-#: Between two questions of the browser's own microphone, s: time for whatever is done in it.
-GAP = 6.0
 #: From an interruption to silence, ms by the clock of the sound: 5 to fade, the rest for a machine
 #: whose thread of sound is late.
 SILENCE = 50
 BEES, SKY = SAMPLES / "bees.wav", SAMPLES / "sky.wav"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def warm(services):
-    """The models are loaded before anybody is waiting for an answer."""
-    with services.models.use(*services.engine().models("sqa", "en"), cancel=Cancel()):
-        pass
-
-
-@pytest.fixture(scope="module")
-def questions(tmp_path_factory):
-    """What the browser's own microphone hears: a question, a pause, and so on for ever."""
-    question = read_clip(BEES).audio
-    room = np.random.default_rng(0).normal(0, ROOM, int(GAP * question.rate))
-    path = tmp_path_factory.mktemp("microphone") / "questions.wav"
-    heard = np.concatenate([question.samples, room]).astype(np.float32)
-    browser.write_wav(path, Audio(heard, question.rate))
-    return path
-
-
-@pytest.fixture(scope="module")
-def playwright():
-    browser.need_chromium()
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture
-def open_page(playwright, page_url, questions):
-    opened = []
-
-    def open_page(**options):
-        chromium = browser.launch(playwright, questions, again=True)
-        opened.append((chromium, browser.Caller(chromium, page_url, **options)))
-        return opened[-1][1]
-
-    yield open_page
-    for chromium, caller in opened:
-        complaints = caller.complaints
-        chromium.close()
-        assert not complaints, "the browser's console shows errors"
-
-
-def test_a_dialogue_with_an_interruption(open_page):
-    caller = open_page()
+def test_a_dialogue_with_an_interruption(open_talk):
+    caller = open_talk()
     caller.listens()
     caller.say(BEES)
     caller.wait_for(lambda: caller.said("user"), what="the first transcript")
@@ -85,8 +34,8 @@ def test_a_dialogue_with_an_interruption(open_page):
     assert caller.state() == "ready"
 
 
-def test_typing_needs_no_microphone_and_interrupts(open_page):
-    caller = open_page(dark=True)
+def test_typing_needs_no_microphone_and_interrupts(open_talk):
+    caller = open_talk(dark=True)
     caller.type("Count from one to one hundred in words, separated by commas.")
     caller.wait_for(lambda: caller.figures()["playedMs"] > 500, what="sound")
     caller.type("What is the capital of France?")
@@ -98,8 +47,8 @@ def test_typing_needs_no_microphone_and_interrupts(open_page):
     caller.shoot("talk-dark")
 
 
-def test_escape_stops(open_page):
-    caller = open_page()
+def test_escape_stops(open_talk):
+    caller = open_talk()
     caller.type("Count from one to one hundred in words, separated by commas.")
     caller.wait_for(lambda: caller.state() == "speaking", what="sound")
     caller.page.keyboard.press("Escape")
@@ -107,12 +56,12 @@ def test_escape_stops(open_page):
     caller.wait_for(lambda: caller.state() == "ready", what="the end")
 
 
-def test_push_to_talk(open_page):
+def test_push_to_talk(open_talk):
     # With the browser's own device, which says its question whenever it likes.
-    caller = open_page(size=(390, 844), own_device=True)
-    caller.page.click(".talk-side summary")
+    caller = open_talk(size=(390, 844), own_device=True)
+    caller.page.click(".talk-side > summary")
     caller.page.check("input[value=push]")
-    caller.page.click(".talk-side summary")
+    caller.page.click(".talk-side > summary")
     caller.listens()
     caller.page.evaluate("document.activeElement.blur()")
     caller.hear_to_the_end()
@@ -133,8 +82,8 @@ def test_push_to_talk(open_page):
     caller.shoot("talk-narrow")
 
 
-def test_half_duplex_is_deaf_while_it_speaks(open_page):
-    caller = open_page()
+def test_half_duplex_is_deaf_while_it_speaks(open_talk):
+    caller = open_talk()
     caller.page.check("input[value=half]")
     caller.listens()
     caller.type("Count from one to one hundred in words, separated by commas.")
@@ -150,12 +99,12 @@ def test_half_duplex_is_deaf_while_it_speaks(open_page):
     assert caller.said("user")[1] == "How do bees make honey?"
 
 
-def test_a_dropped_line_is_taken_up_again(open_page):
-    caller = open_page()
+def test_a_dropped_line_is_taken_up_again(open_talk):
+    caller = open_talk()
     caller.type("My boat is called Pelican. Say hello to it.")
     caller.wait_for(caller.waterfalls, what="the reply")
     caller.keep_notes()
-    caller.page.evaluate("element => element.client.socket.close(4000)", caller.view())
+    caller.page.evaluate("element => element.client.line.socket.close(4000)", caller.view())
     caller.wait_for(lambda: "" in caller.notes(), what="the new line")
     assert "dropped" in caller.notes()[0]
     caller.type("What is my boat called?")
@@ -163,8 +112,8 @@ def test_a_dropped_line_is_taken_up_again(open_page):
     assert "Pelican" in caller.said("assistant")[-1], "the new line does not know the dialogue"
 
 
-def test_a_page_without_a_microphone_says_so(open_page):
-    caller = open_page()
+def test_a_page_without_a_microphone_says_so(open_talk):
+    caller = open_talk()
     caller.page.evaluate(
         "() => { navigator.mediaDevices.getUserMedia ="
         " async () => { throw new DOMException('', 'NotFoundError'); }; }"
@@ -174,16 +123,18 @@ def test_a_page_without_a_microphone_says_so(open_page):
     assert caller.state() == "ready"
 
 
-def test_a_refusal_is_told_in_the_servers_words(open_page):
-    caller = open_page()
-    caller.page.evaluate("view => { view.client.getToken = async () => 'spent'; }", caller.view())
+def test_a_refusal_is_told_in_the_servers_words(open_talk):
+    caller = open_talk()
+    caller.page.evaluate(
+        "view => { view.client.line.getToken = async () => 'spent'; }", caller.view()
+    )
     caller.type("Hello.")
     caller.wait_for(lambda: "token was used" in caller.note(), what="the reason")
     assert caller.state() == "ready"
 
 
-def test_changing_the_mode_in_mid_word_leaves_no_state_behind(open_page):
-    caller = open_page()
+def test_changing_the_mode_in_mid_word_leaves_no_state_behind(open_talk):
+    caller = open_talk()
     caller.listens()
     caller.say(SAMPLES / "story.wav", wait=False)
     caller.wait_for(lambda: caller.state() == "hearing", what="speech")
@@ -191,8 +142,8 @@ def test_changing_the_mode_in_mid_word_leaves_no_state_behind(open_page):
     caller.wait_for(lambda: caller.state() == "ready", what="the new mode")
 
 
-def test_other_tabs_leave_the_conversation_alone(open_page):
-    caller = open_page()
+def test_other_tabs_leave_the_conversation_alone(open_talk):
+    caller = open_talk()
     caller.type("Count from one to one hundred in words, separated by commas.")
     caller.wait_for(lambda: caller.state() == "speaking", what="sound")
     caller.page.get_by_role("tab", name="Chat").click()
@@ -202,8 +153,8 @@ def test_other_tabs_leave_the_conversation_alone(open_page):
     assert caller.state() == "speaking"
 
 
-def test_dispatched_partial_transcripts_are_provisional(open_page):
-    caller = open_page()
+def test_dispatched_partial_transcripts_are_provisional(open_talk):
+    caller = open_talk()
     caller.dispatch("input_audio_buffer.speech_started", item_id="item_1", audio_start_ms=0)
     caller.dispatch("parley.transcript", item_id="item_1", text="How to bees")
     caller.dispatch("parley.transcript", item_id="item_1", text="How do bees make")
@@ -228,8 +179,8 @@ def test_dispatched_partial_transcripts_are_provisional(open_page):
     assert caller.said("user") == ["How do bees make honey?"]
 
 
-def test_dispatched_timings_are_updated_in_place(open_page):
-    caller = open_page()
+def test_dispatched_timings_are_updated_in_place(open_talk):
+    caller = open_talk()
     caller.dispatch("response.created", response={"id": "resp_1"})
     item = {"id": "item_1", "role": "assistant", "content": []}
     caller.dispatch("response.output_item.added", response_id="resp_1", item=item)
