@@ -195,7 +195,9 @@ export class Settings {
   /** Fills a menu; until the server has told what there is, there is nothing to choose. */
   #offer(name, offered, describe) {
     const menu = this.place.querySelector(`select[data-setting=${name}]`);
-    const key = JSON.stringify(offered);
+    // While nothing is offered, what holds is shown.
+    const only = this.value(name) ?? "";
+    const key = JSON.stringify(offered.length ? offered : only);
     if (menu.dataset.offered === key) return;
     menu.dataset.offered = key;
     menu.disabled = offered.length === 0;
@@ -204,7 +206,7 @@ export class Settings {
       const [value, label, title = ""] = describe(one);
       return Object.assign(element("option", "", label), { value, title });
     });
-    const none = Object.assign(element("option", "", "as the server chose"), { value: "" });
+    const none = Object.assign(element("option", "", only || "as the server chose"), { value: only });
     menu.replaceChildren(...(options.length ? options : [none]));
   }
 
