@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import wave
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from html import escape
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from demos.stream_dialogue import Dialogue, Message
 from errors import ParleyError, UnavailableError
-from live.local_client import LocalClient
+from live.local_client import LocalClient, Sound
 from live.protocol import RATE, new_id
 from live.session import Session
 from live.speaker import Emit
@@ -32,8 +32,12 @@ SKIP = gr.skip()
 QUIET = 20.0
 #: The page is drawn at most so often, seconds.
 PAUSE = 0.1
-#: The first piece of a stream wakes up its encoder, which keeps back what comes with it.
+#: The first piece of a stream is short, seconds: it wakes up the encoder and the player,
+#: which find the rest when they are ready.
 OPENING = 0.1
+#: The encoder may hand out a piece only when the next one comes: so some sound is kept back,
+#: seconds, and given bit by bit while there is no more.
+RESERVE, BIT = 0.1, 0.02
 #: Ends the stream of a reply, seconds: the browser's decoder plays a piece when the next is there.
 CLOSING_SILENCE = 0.25
 
@@ -113,32 +117,27 @@ class Call:
 
     async def views(self) -> AsyncIterator[View]:
         """What the page shall show, up to the last sound of a reply, or the end of it all."""
-        is_streaming = False
+        stream: _Stream | None = None
         while not self.is_over:
             await self._news.wait()
             self._news.clear()
             sound = self.client.sound
             if self._playing and (sound is None or sound.item != self._playing):
                 self._playing = ""
-                yield self._view(gr.Audio(value=None), is_last=is_streaming)
-                if is_streaming:
+                yield self._view(_silence(), is_last=stream is not None)
+                if stream:
                     return
-            pcm = sound.take() if sound else np.zeros(0, np.int16)
-            if sound is None or not len(pcm):
-                yield self._view()
-            elif self._playing:
-                yield self._view(_wav(pcm))
-            else:
-                self._playing, is_streaming = sound.item, True
-                opening = round(OPENING * RATE)
-                yield self._view(_wav(pcm[:opening]))
-                yield self._view(_wav(pcm[opening:])) if len(pcm) > opening else self._view()
-            if sound and is_streaming and sound.complete and not sound.waiting:
-                silence = np.zeros(round(CLOSING_SILENCE * RATE), np.int16)
-                yield self._view(_wav(silence), is_last=True)
+            if sound and not self._playing:
+                self._playing = sound.item
+                stream = _Stream(sound)
+            yield self._view()
+            for piece in stream.pieces() if stream else ():
+                yield self._view(_wav(piece))
+            if stream and stream.is_over:
+                yield self._view(is_last=True)
                 return
             await asyncio.sleep(PAUSE)
-        yield self._view(gr.Audio(value=None))
+        yield self._view(_silence())
 
     @property
     def _now(self) -> float:
@@ -190,6 +189,48 @@ class Call:
         )
         wire = {"call": self.id, "reply": self._playing, "over": self.is_over}
         return View(player, self._dialogue.messages(), status, wire, is_last)
+
+
+def _silence() -> Any:
+    """Silences the player, which would go on with the next reply at the place where it was."""
+    return gr.update(value=None, playback_position=0)
+
+
+class _Stream:
+    """The sound of a reply, cut as Gradio's streams need it.
+
+    Args:
+        sound: Nobody else takes from it.
+    """
+
+    def __init__(self, sound: Sound) -> None:
+        self.is_over = False
+        self._sound = sound
+        self._kept = np.zeros(0, np.int16)
+        self._is_open = False
+
+    def pieces(self) -> Iterator[NDArray[np.int16]]:
+        """What to give now, int16 `[n]` each at the rate of the protocol."""
+        self._kept = np.concatenate([self._kept, self._sound.take()])
+        if not self._is_open:
+            self._is_open = True
+            yield self._cut(OPENING)
+        if self._sound.complete and not self.is_over:
+            self.is_over = True
+            yield np.concatenate([self._kept, np.zeros(_samples(CLOSING_SILENCE), np.int16)])
+        elif len(self._kept) > _samples(RESERVE):
+            yield self._cut(len(self._kept) / RATE - RESERVE)
+        elif len(self._kept):
+            yield self._cut(BIT)
+
+    def _cut(self, seconds: float) -> NDArray[np.int16]:
+        at = _samples(seconds)
+        piece, self._kept = self._kept[:at], self._kept[at:]
+        return piece
+
+
+def _samples(seconds: float) -> int:
+    return round(seconds * RATE)
 
 
 def _wav(samples: NDArray[np.int16]) -> bytes:
