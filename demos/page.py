@@ -28,12 +28,13 @@ HEAD = (
 HANDLERS = 64
 
 
-def build(services: Services, access: Access) -> gr.Blocks:
+def build(services: Services, access: Access, live: Routes) -> gr.Blocks:
     """The page with all its tabs and the endpoints for programs.
 
     Args:
         services: Engines and limits.
         access: Lets the page's own live conversations in.
+        live: Has the seats of live conversations.
     """
     with gr.Blocks(
         title="Parley",
@@ -44,7 +45,7 @@ def build(services: Services, access: Access) -> gr.Blocks:
         engine = header.build(services)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Talk", id="talk"):
-                stream.build(access)
+                stream.build(access, live, page)
             with gr.Tab("Chat", id="chat"):
                 chat.build(services, engine, page)
         api.build(services)
@@ -57,7 +58,8 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
     settings = services.settings
     put_ffmpeg_on_path(settings)
     access = Access(settings)
-    page = build(services, access)
+    live = Routes(services, access)
+    page = build(services, access, live)
     page.launch(
         server_name=settings.host,
         # Given none, Gradio takes the first free one from its default on.
@@ -78,7 +80,7 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
         show_error=False,
         ssr_mode=False,
         run_history=False,
-        app_kwargs={"routes": Routes(services, access).routes()},
+        app_kwargs={"routes": live.routes()},
     )
     return page
 

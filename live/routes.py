@@ -5,6 +5,8 @@ import json
 import logging
 import threading
 from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from errors import ParleyError
+from errors import ParleyError, UnavailableError
 from live.access import Access
 from live.session import Session
 from live.smart_turn import WEIGHTS, SmartTurn
+from live.speaker import Emit
 from services import Services
 
 logger = logging.getLogger(__name__)
@@ -62,12 +65,37 @@ class Routes:
         if refusal is not None:
             await _hang_up(socket, POLICY, refusal)
             return
+        try:
+            with self._seat():
+                await self._converse(socket)
+        except UnavailableError as error:
+            await _hang_up(socket, FULL, str(error))
+
+    @asynccontextmanager
+    async def guest(self, emit: Emit) -> AsyncIterator[Session]:
+        """A seat and a session for a client within this process.
+
+        Args:
+            emit: Given the events of the session.
+
+        Raises:
+            UnavailableError: If the room is full.
+        """
+        with self._seat():
+            session = Session(self._services, lambda: self._judge, emit)
+            session.begin()
+            try:
+                yield session
+            finally:
+                await session.close()
+
+    @contextmanager
+    def _seat(self) -> Iterator[None]:
         if self._sessions >= self._services.settings.max_live:
-            await _hang_up(socket, FULL, "The room is full. Try again in a minute.")
-            return
+            raise UnavailableError("The room is full. Try again in a minute.")
         self._sessions += 1
         try:
-            await self._converse(socket)
+            yield
         finally:
             self._sessions -= 1
 

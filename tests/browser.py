@@ -1,5 +1,7 @@
-"""A real browser for the tests: Debian's chromium, with a sound file as microphone."""
+"""A real browser for the tests: Debian's chromium, with a microphone that says what tests want."""
 
+import base64
+import json
 import os
 import shutil
 import time
@@ -10,6 +12,7 @@ import pytest
 from conftest import ROOT
 
 SHOTS = ROOT / "build" / "screenshots"
+MICROPHONE = Path(__file__).parent / "microphone.js"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 #: Said by Gradio and its libraries about themselves, not about the page.
@@ -28,15 +31,24 @@ def need_chromium() -> None:
     )
 
 
-def launch(playwright, microphone: Path):
-    """Chromium hearing `microphone` once from the moment it is opened."""
+def launch(playwright, microphone: Path, *, again=False):
+    """Chromium with its fake devices: its microphone hears the file `microphone`.
+
+    When the file begins depends on how fast the machine is: see `Caller.say` for sound on time.
+
+    Args:
+        playwright: Starts it.
+        microphone: A WAV file, heard from the moment the microphone is opened.
+        again: When it is over, it begins again.
+    """
+    heard = microphone if again else f"{microphone}%noloop"
     return playwright.chromium.launch(
         executable_path=CHROMIUM,
         args=[
             "--no-sandbox",
             "--use-fake-ui-for-media-stream",
             "--use-fake-device-for-media-stream",
-            f"--use-file-for-fake-audio-capture={microphone}%noloop",
+            f"--use-file-for-fake-audio-capture={heard}",
             "--autoplay-policy=no-user-gesture-required",
             "--disable-background-networking",
             "--disable-component-update",
@@ -57,11 +69,13 @@ def write_wav(path: Path, audio) -> None:
 class Window:
     """A session in a window of its own."""
 
-    def __init__(self, browser, url, *, size=(1200, 900), dark=False):
+    def __init__(self, browser, url, *, size=(1200, 900), dark=False, script=None):
         self.context = browser.new_context(
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if dark else "light",
         )
+        if script:
+            self.context.add_init_script(path=script)
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         self.page.on("console", self._note)
@@ -139,11 +153,33 @@ class Visitor(Window):
 
 
 class Caller(Window):
-    """The talk tab's parts by name."""
+    """The talk tab's parts by name.
 
-    def __init__(self, browser, url, **options):
-        super().__init__(browser, url, **options)
+    Args:
+        browser: From `launch`.
+        url: The page's.
+        own_device: The microphone is the browser's, not `say`.
+        options: See `Window`.
+    """
+
+    def __init__(self, browser, url, *, own_device=False, **options):
+        super().__init__(browser, url, script=None if own_device else MICROPHONE, **options)
+        self.frames: list[tuple[str, dict]] = []
+        self.page.on("websocket", self._record)
         self.page.wait_for_function("document.querySelector('#talk .talk')?.view !== undefined")
+
+    def _record(self, socket):
+        """Keep what goes over the line: ("sent" or "received", event)."""
+        if "/v1/realtime" not in socket.url:
+            return
+        socket.on("framesent", lambda text: self.frames.append(("sent", json.loads(text))))
+        socket.on("framereceived", lambda text: self.frames.append(("received", json.loads(text))))
+
+    def sent(self, kind):
+        return [event for way, event in self.frames if way == "sent" and event["type"] == kind]
+
+    def received(self, kind):
+        return [event for way, event in self.frames if way == "received" and event["type"] == kind]
 
     def view(self):
         return self.page.evaluate_handle("document.querySelector('#talk .talk').view")
@@ -154,6 +190,47 @@ class Caller(Window):
     def call(self):
         self.page.click(".talk-call")
 
+    def listens(self):
+        """Start talking, and wait until the line and the microphone are open."""
+        self.call()
+        self.wait_for(lambda: self.page.query_selector(".talk[data-line=open]"), what="the line")
+
+    def say(self, wav: Path, *, wait=True, over=0):
+        """Say a sound file into the microphone.
+
+        Args:
+            wav: The file.
+            wait: Return when all of it has been said.
+            over: Begin when so much of a reply has been played, ms.
+        """
+        self.page.evaluate(
+            """async ([view, wav, wait, over]) => {
+              while (view.figures.playedMs < over) await new Promise(requestAnimationFrame);
+              const said = say(wav);
+              if (wait) await said;
+            }""",
+            [self.view(), base64.b64encode(wav.read_bytes()).decode(), wait, over],
+        )
+
+    def hear_to_the_end(self):
+        """Wait until the microphone has heard speech, and then a second without any."""
+        self.page.evaluate(
+            """view => new Promise(resolve => {
+              const { level } = view.client.on;
+              let heard = false, quiet = 0;
+              view.client.on.level = (who, value) => {
+                level(who, value);
+                if (who !== "me") return;
+                quiet = value < 0.01 ? quiet + 1 : 0;
+                heard ||= value > 0.05;
+                if (!heard || quiet < 50) return;
+                view.client.on.level = level;
+                resolve();
+              };
+            })""",
+            self.view(),
+        )
+
     def type(self, text):
         self.page.fill(".talk-text", text)
         self.page.press(".talk-text", "Enter")
@@ -163,6 +240,26 @@ class Caller(Window):
 
     def note(self):
         return self.page.inner_text(".talk-note")
+
+    def dispatch(self, kind, **fields):
+        """Give the client an event as if the server had sent it."""
+        self.page.evaluate(
+            "([view, event]) => view.client.take(event)", [self.view(), {"type": kind, **fields}]
+        )
+
+    def keep_notes(self):
+        """Remember all that is told from now on, however short it stands there: see `notes`."""
+        self.page.evaluate(
+            """view => {
+              const note = view.note.bind(view);
+              view.notes = [];
+              view.note = (text) => { view.notes.push(text ?? ""); note(text); };
+            }""",
+            self.view(),
+        )
+
+    def notes(self):
+        return self.page.evaluate("view => view.notes", self.view())
 
     def said(self, role):
         rows = self.page.query_selector_all(f".talk-{role} .talk-words")

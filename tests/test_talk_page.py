@@ -1,83 +1,26 @@
 """The talk tab in a real browser: a spoken dialogue of two turns, the second an interruption."""
 
-import browser
-import numpy as np
 import pytest
 from conftest import SAMPLES
-from playwright.sync_api import sync_playwright
 
-from engines.base import Cancel
-from speech.files import read_clip
-from speech.pcm import Audio
-
+pytest_plugins = ["talk_fixtures"]
 pytestmark = pytest.mark.browser
 
-#: The sound of a quiet room, so that nothing in it is digital silence.
-ROOM = 1e-4
-#: From the first question's end to the second one's start, s: the reply is under way by then.
-GAP = 4.0
+#: From an interruption to silence, ms by the clock of the sound: 5 to fade, the rest for a machine
+#: whose thread of sound is late.
+SILENCE = 50
+BEES, SKY = SAMPLES / "bees.wav", SAMPLES / "sky.wav"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def warm(services):
-    """The models are loaded before anybody is waiting for an answer."""
-    with services.models.use(*services.engine().models("sqa", "en"), cancel=Cancel()):
-        pass
-
-
-@pytest.fixture(scope="module")
-def dialogue(tmp_path_factory):
-    """A question, a pause, then another question over the answer."""
-    rate = 16_000
-    room = np.random.default_rng(0)
-    parts = [1.5, SAMPLES / "bees.wav", GAP, SAMPLES / "sky.wav", 30.0]
-    sounds = [
-        room.normal(0, ROOM, int(part * rate))
-        if isinstance(part, float)
-        else read_clip(part).audio.resampled(rate).samples
-        for part in parts
-    ]
-    path = tmp_path_factory.mktemp("microphone") / "dialogue.wav"
-    audio = Audio(np.concatenate(sounds).astype(np.float32), rate)
-    browser.write_wav(path, audio)
-    return path
-
-
-@pytest.fixture(scope="module")
-def playwright():
-    browser.need_chromium()
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture
-def open_page(playwright, page_url, dialogue):
-    opened = []
-
-    def open_page(**options):
-        # A browser each: the sound file begins when a browser first opens its microphone.
-        chromium = browser.launch(playwright, dialogue)
-        opened.append((chromium, browser.Caller(chromium, page_url, **options)))
-        return opened[-1][1]
-
-    yield open_page
-    for chromium, caller in opened:
-        complaints = caller.complaints
-        chromium.close()
-        assert not complaints, "the browser's console shows errors"
-
-
-def test_a_dialogue_with_an_interruption(open_page):
-    caller = open_page()
-    caller.call()
+def test_a_dialogue_with_an_interruption(open_talk):
+    caller = open_talk()
+    caller.listens()
+    caller.say(BEES)
     caller.wait_for(lambda: caller.said("user"), what="the first transcript")
     assert caller.said("user") == ["How do bees make honey?"]
-    caller.wait_for(lambda: caller.state() == "speaking", what="the reply")
-    first = caller.wait_for(lambda: caller.figures()["playedMs"], what="sound")
-    caller.wait_for(lambda: caller.figures()["playedMs"] > first + 200, what="sound to advance")
-    caller.shoot("talk-speaking")
+    caller.say(SKY, over=400)
     silent = caller.wait_for(lambda: caller.figures()["silentMs"], what="the interruption")
-    assert silent <= 20
+    assert silent <= SILENCE
     caller.wait_for(lambda: len(caller.said("user")) == 2, what="the second transcript")
     caller.wait_for(lambda: caller.page.query_selector(".talk-unheard"), what="what was not heard")
     caller.wait_for(lambda: len(caller.waterfalls()) == 2, what="both waterfalls")
@@ -91,44 +34,47 @@ def test_a_dialogue_with_an_interruption(open_page):
     assert caller.state() == "ready"
 
 
-def test_typing_needs_no_microphone_and_interrupts(open_page):
-    caller = open_page(dark=True)
+def test_typing_needs_no_microphone_and_interrupts(open_talk):
+    caller = open_talk(dark=True)
     caller.type("Count from one to one hundred in words, separated by commas.")
     caller.wait_for(lambda: caller.figures()["playedMs"] > 500, what="sound")
     caller.type("What is the capital of France?")
     silent = caller.wait_for(lambda: caller.figures()["silentMs"], what="silence")
-    assert silent <= 20
+    assert silent <= SILENCE
     caller.wait_for(lambda: "Paris" in caller.said("assistant")[-1], what="the answer")
     caller.wait_for(lambda: len(caller.waterfalls()) == 2, what="both waterfalls")
     assert "no turns yet" in caller.page.inner_text(".talk-figures"), "typed turns are not timed"
     caller.shoot("talk-dark")
 
 
-def test_escape_stops(open_page):
-    caller = open_page()
+def test_escape_stops(open_talk):
+    caller = open_talk()
     caller.type("Count from one to one hundred in words, separated by commas.")
     caller.wait_for(lambda: caller.state() == "speaking", what="sound")
     caller.page.keyboard.press("Escape")
-    caller.wait_for(lambda: caller.figures()["silentMs"], seconds=5, what="silence")
-    caller.wait_for(lambda: caller.state() == "ready", seconds=5, what="the end")
+    caller.wait_for(lambda: caller.figures()["silentMs"], what="silence")
+    caller.wait_for(lambda: caller.state() == "ready", what="the end")
 
 
-def test_push_to_talk(open_page):
-    caller = open_page(size=(390, 844))
-    caller.page.click(".talk-side summary")
+def test_push_to_talk(open_talk):
+    # With the browser's own device, which says its question whenever it likes.
+    caller = open_talk(size=(390, 844), own_device=True)
+    caller.page.click(".talk-side > summary")
     caller.page.check("input[value=push]")
-    caller.page.click(".talk-side summary")
-    caller.call()
+    caller.page.click(".talk-side > summary")
+    caller.listens()
     caller.page.evaluate("document.activeElement.blur()")
-    caller.page.wait_for_timeout(800)
+    caller.hear_to_the_end()
     caller.page.keyboard.down(" ")
-    caller.wait_for(lambda: caller.state() == "hearing", seconds=2, what="the press")
-    caller.page.wait_for_timeout(4200)
+    caller.wait_for(lambda: caller.state() == "hearing", what="the press")
+    caller.hear_to_the_end()
     caller.page.keyboard.up(" ")
     caller.wait_for(lambda: caller.said("user"), what="the transcript")
     assert "bees" in caller.said("user")[0]
-    # Nobody presses during the second question, so nothing is interrupted.
-    caller.wait_for(caller.waterfalls, what="the whole reply")
+    # Nobody presses during the next question, so nothing is interrupted.
+    caller.hear_to_the_end()
+    caller.wait_for(caller.waterfalls, what="the reply")
+    caller.wait_for(lambda: caller.state() == "ready", what="the end of the reply")
     assert caller.figures()["silentMs"] is None
     assert len(caller.said("user")) == 1
     wide = caller.page.evaluate("document.documentElement.scrollWidth")
@@ -136,56 +82,68 @@ def test_push_to_talk(open_page):
     caller.shoot("talk-narrow")
 
 
-def test_half_duplex_is_deaf_while_it_speaks(open_page):
-    caller = open_page()
+def test_half_duplex_is_deaf_while_it_speaks(open_talk):
+    caller = open_talk()
     caller.page.check("input[value=half]")
-    caller.call()
-    caller.wait_for(caller.waterfalls, what="the whole reply")
+    caller.listens()
+    caller.type("Count from one to one hundred in words, separated by commas.")
+    caller.say(SKY, over=200)
+    said = caller.figures()["playedMs"]
+    caller.wait_for(lambda: caller.figures()["playedMs"] > said + 500, what="sound to go on")
+    assert caller.state() == "speaking"
     assert caller.figures()["silentMs"] is None
-    assert caller.page.query_selector(".talk-unheard") is None
+    caller.page.keyboard.press("Escape")
+    caller.wait_for(lambda: caller.state() == "listening", what="the end of the reply")
+    caller.say(BEES)
+    caller.wait_for(lambda: len(caller.said("user")) == 2, what="the transcript")
+    assert caller.said("user")[1] == "How do bees make honey?"
 
 
-def test_a_dropped_line_is_taken_up_again(open_page):
-    caller = open_page()
+def test_a_dropped_line_is_taken_up_again(open_talk):
+    caller = open_talk()
     caller.type("My boat is called Pelican. Say hello to it.")
     caller.wait_for(caller.waterfalls, what="the reply")
-    caller.page.evaluate("element => element.client.socket.close(4000)", caller.view())
-    caller.wait_for(lambda: "dropped" in caller.note(), seconds=5, what="the note")
-    caller.wait_for(lambda: not caller.note(), seconds=10, what="the new line")
+    caller.keep_notes()
+    caller.page.evaluate("element => element.client.line.socket.close(4000)", caller.view())
+    caller.wait_for(lambda: "" in caller.notes(), what="the new line")
+    assert "dropped" in caller.notes()[0]
     caller.type("What is my boat called?")
     caller.wait_for(lambda: len(caller.waterfalls()) == 2, what="the answer")
     assert "Pelican" in caller.said("assistant")[-1], "the new line does not know the dialogue"
 
 
-def test_a_page_without_a_microphone_says_so(open_page):
-    caller = open_page()
+def test_a_page_without_a_microphone_says_so(open_talk):
+    caller = open_talk()
     caller.page.evaluate(
         "() => { navigator.mediaDevices.getUserMedia ="
         " async () => { throw new DOMException('', 'NotFoundError'); }; }"
     )
     caller.call()
-    caller.wait_for(lambda: "no microphone" in caller.note(), seconds=5, what="the reason")
+    caller.wait_for(lambda: "no microphone" in caller.note(), what="the reason")
     assert caller.state() == "ready"
 
 
-def test_a_refusal_is_told_in_the_servers_words(open_page):
-    caller = open_page()
-    caller.page.evaluate("view => { view.client.getToken = async () => 'spent'; }", caller.view())
+def test_a_refusal_is_told_in_the_servers_words(open_talk):
+    caller = open_talk()
+    caller.page.evaluate(
+        "view => { view.client.line.getToken = async () => 'spent'; }", caller.view()
+    )
     caller.type("Hello.")
-    caller.wait_for(lambda: "token was used" in caller.note(), seconds=5, what="the reason")
+    caller.wait_for(lambda: "token was used" in caller.note(), what="the reason")
     assert caller.state() == "ready"
 
 
-def test_changing_the_mode_in_mid_word_leaves_no_state_behind(open_page):
-    caller = open_page()
-    caller.call()
-    caller.wait_for(lambda: caller.state() == "hearing", seconds=10, what="speech")
+def test_changing_the_mode_in_mid_word_leaves_no_state_behind(open_talk):
+    caller = open_talk()
+    caller.listens()
+    caller.say(SAMPLES / "story.wav", wait=False)
+    caller.wait_for(lambda: caller.state() == "hearing", what="speech")
     caller.page.check("input[value=push]")
-    caller.wait_for(lambda: caller.state() == "ready", seconds=2, what="the new mode")
+    caller.wait_for(lambda: caller.state() == "ready", what="the new mode")
 
 
-def test_other_tabs_leave_the_conversation_alone(open_page):
-    caller = open_page()
+def test_other_tabs_leave_the_conversation_alone(open_talk):
+    caller = open_talk()
     caller.type("Count from one to one hundred in words, separated by commas.")
     caller.wait_for(lambda: caller.state() == "speaking", what="sound")
     caller.page.get_by_role("tab", name="Chat").click()
@@ -193,3 +151,48 @@ def test_other_tabs_leave_the_conversation_alone(open_page):
     caller.wait_for(lambda: caller.figures()["playedMs"] > before + 500, what="sound to go on")
     caller.page.get_by_role("tab", name="Talk").click()
     assert caller.state() == "speaking"
+
+
+def test_dispatched_partial_transcripts_are_provisional(open_talk):
+    caller = open_talk()
+    caller.dispatch("input_audio_buffer.speech_started", item_id="item_1", audio_start_ms=0)
+    caller.dispatch("parley.transcript", item_id="item_1", text="How to bees")
+    caller.dispatch("parley.transcript", item_id="item_1", text="How do bees make")
+    assert caller.said("user") == ["How do bees make"]
+    row = caller.page.query_selector(".talk-user")
+    assert row.get_attribute("aria-busy") == "true"
+    style = "row => getComputedStyle(row.querySelector('.talk-words')).fontStyle"
+    assert row.evaluate(style) == "italic"
+    caller.shoot("talk-partial")
+    caller.dispatch("input_audio_buffer.committed", item_id="item_1")
+    completed = "conversation.item.input_audio_transcription.completed"
+    caller.dispatch(completed, item_id="item_1", transcript="How do bees make honey?")
+    caller.dispatch("parley.transcript", item_id="item_1", text="too late")
+    assert caller.said("user") == ["How do bees make honey?"]
+    assert row.get_attribute("aria-busy") == "false"
+    assert row.evaluate(style) == "normal"
+    # What turns out to be no turn leaves nothing behind.
+    caller.dispatch("input_audio_buffer.speech_started", item_id="item_2", audio_start_ms=900)
+    caller.dispatch("parley.transcript", item_id="item_2", text="Hm")
+    assert len(caller.said("user")) == 2
+    caller.dispatch("parley.state", state="listening")
+    assert caller.said("user") == ["How do bees make honey?"]
+
+
+def test_dispatched_timings_are_updated_in_place(open_talk):
+    caller = open_talk()
+    caller.dispatch("response.created", response={"id": "resp_1"})
+    item = {"id": "item_1", "role": "assistant", "content": []}
+    caller.dispatch("response.output_item.added", response_id="resp_1", item=item)
+    marks = {"endpoint": 210, "transcript": 240, "first_token": 400, "first_sent": 560}
+    caller.dispatch("parley.timings", response_id="resp_1", marks=marks)
+    assert caller.waterfalls()[0].startswith("560 ms")
+    caller.page.click(".talk-waterfall summary")
+    marks |= {"first_played": 600, "last_sent": 2500}
+    caller.dispatch("parley.timings", response_id="resp_1", marks=marks)
+    assert caller.page.query_selector(".talk-waterfall[open]"), "it was folded"
+    assert caller.page.evaluate("document.activeElement.matches('.talk-waterfall summary')")
+    (shown,) = caller.waterfalls()
+    assert shown.startswith("600 ms")
+    assert "to your ears, 40 ms" in shown
+    assert "1 turn" in caller.page.inner_text(".talk-figures")

@@ -1,54 +1,52 @@
 /* A client of /v1/realtime: the line, what is said on it, and when to fall silent. */
 
 import { Loudspeaker, Microphone } from "./audio.js";
+import { Line } from "./line.js";
 
-/** Who hears when. The turn detection is the server's, but for "push". */
-export const MODES = {
-  full: { type: "semantic_vad" },
-  half: { type: "semantic_vad" },
-  push: null,
-};
 /** In half duplex the room goes on sounding for so long after a reply, ms. */
 const REVERBERATION = 250;
+/** An error that names an event with such an id refuses a setting. */
+export const SETTING = "setting.";
 /** A press shorter than this is a slip, frames of 20 ms. */
 const SHORTEST_PRESS = 8;
-/** Waits before a dropped line is tried again, ms. */
-const RETRIES = [300, 1000, 2000, 4000];
-/** Close codes with which the server means it: policy, too big, full. */
-const FINAL = [1008, 1009, 1013];
 
 export class Client {
   /**
    * @param getToken gives a promise of a token for one connection
    * @param on what the client calls:
-   *   event(e): an event of the server; line(state, reason): closed, connecting, open or
-   *   reconnecting; level(who, value): "me" or "reply", 0..1; silenced(item, ms, silentMs);
-   *   played(item, ms, underruns); lost(): the microphone was pulled out
+   *   event(e): an event of the server; begun(): a session is there, to be told of settings;
+   *   line(state, reason): see `Line`; level(who, value): "me" or "reply", 0..1;
+   *   silenced(item, ms, silentMs); played(item, ms, underruns);
+   *   lost(): the microphone was pulled out
    */
   constructor(getToken, on) {
-    this.getToken = getToken;
     this.on = on;
-    this.mode = "full";
+    this.line = new Line(getToken, {
+      event: (event) => this.take(event),
+      begun: (resumed) => this.#begin(resumed),
+      state: (state, reason) => this.#follow(state, reason),
+    });
+    // Who hears when. The end of a turn is the server's business, but for "push".
+    this.mode = "full"; // Or "half", or "push".
+    this.patience = { type: "semantic_vad" };
     this.held = 0; // Frames since push to talk was pressed.
     this.pressed = false;
     this.reply = null; // What plays: item, response, when it was received.
     this.responding = null; // Id of the response that the server is sending.
+    this.cut = null; // A reply that fell silent with the line: item, how much was heard.
     this.quietFrom = 0;
-    this.items = new Map(); // What was said, to tell a new line after the old one dropped.
-    this.socket = null;
+    this.items = new Map(); // What was said, to tell a session that does not know.
   }
 
   get isOpen() {
-    return this.socket?.readyState === WebSocket.OPEN;
+    return this.line.isOpen;
   }
 
-  /** Opens the line; sound can play from then on. */
+  /** Opens the line, on which sound can play then; see `Line.open`. */
   async open() {
     if (this.isOpen) return;
-    this.wanted = true;
-    this.on.line("connecting");
-    this.loudspeaker ??= await Loudspeaker.open((report) => this.#follow(report));
-    await this.#connect();
+    this.loudspeaker ??= await Loudspeaker.open((report) => this.#report(report));
+    await this.line.open();
   }
 
   async openMicrophone() {
@@ -59,39 +57,36 @@ export class Client {
   }
 
   hangUp() {
-    this.wanted = false;
-    this.socket?.close(1000);
-    this.#release();
+    this.line.close();
+  }
+
+  /** The next session begins with nothing said. */
+  forget() {
     this.items.clear();
-    this.on.line("closed");
   }
 
-  #release() {
-    this.microphone?.close();
-    this.loudspeaker?.close();
-    this.microphone = this.loudspeaker = this.reply = this.responding = null;
-    this.pressed = false;
+  #follow(state, reason) {
+    if (state !== "open") {
+      this.silence();
+      this.responding = null;
+    }
+    if (state === "closed") {
+      this.microphone?.close();
+      this.loudspeaker?.close();
+      this.microphone = this.loudspeaker = null;
+      this.pressed = false;
+    }
+    this.on.line(state, reason);
   }
 
-  async #connect() {
-    const token = await this.getToken();
-    const url = new URL("v1/realtime", new URL("..", import.meta.url));
-    url.protocol = url.protocol.replace("http", "ws");
-    url.searchParams.set("token", token);
-    const socket = new WebSocket(url);
-    this.socket = socket;
-    await new Promise((resolve, reject) => {
-      socket.onopen = resolve;
-      socket.onclose = ({ reason }) => reject(new Error(reason || "The server does not answer."));
-    });
-    socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
-    socket.onclose = (closed) => this.#dropped(closed);
-    this.setMode(this.mode);
-    this.#retell();
-    this.on.line("open");
+  #begin(resumed) {
+    this.#tellTurns();
+    this.on.begun();
+    if (resumed) this.#truncate();
+    else this.#retell();
+    this.cut = null;
   }
 
-  /** What was said on the line that dropped. */
   #retell() {
     for (const [id, { role, text }] of this.items) {
       if (!text) continue;
@@ -101,42 +96,41 @@ export class Client {
     }
   }
 
-  async #dropped({ code, reason }) {
-    if (!this.wanted) return;
-    this.silence();
-    this.responding = null;
-    if (FINAL.includes(code)) return this.#giveUp(reason);
-    for (const pause of RETRIES) {
-      this.on.line("reconnecting");
-      await new Promise((resolve) => setTimeout(resolve, pause));
-      if (!this.wanted) return;
-      try {
-        return await this.#connect();
-      } catch {
-        // The next try, after a longer pause.
-      }
-    }
-    this.#giveUp("The line dropped and the server does not answer. Press to try again.");
+  send(type, fields) {
+    this.line.send(type, fields);
   }
 
-  #giveUp(reason) {
-    this.wanted = false;
-    this.#release();
-    this.on.line("closed", reason || "The server hung up.");
+  // What is set; see SETTING for the answers
+
+  /** Changes the session, which answers with `session.updated`. */
+  update(name, session) {
+    const fields = { event_id: SETTING + name, session: { type: "realtime", ...session } };
+    this.send("session.update", fields);
   }
 
-  send(type, fields = {}) {
-    if (this.isOpen) this.socket.send(JSON.stringify({ type, ...fields }));
+  /** Changes what the API has no field for, answered with `parley.configured`. */
+  configure(name, value) {
+    this.send("parley.configure", { event_id: SETTING + name, [name]: value });
   }
-
-  // What the person does
 
   setMode(mode) {
     this.mode = mode;
     this.pressed = false;
-    const input = { turn_detection: MODES[mode] };
-    this.send("session.update", { session: { type: "realtime", audio: { input } } });
+    this.#tellTurns();
   }
+
+  /** @param patience the `turn_detection` that the server shall use where it detects turns */
+  setPatience(patience) {
+    this.patience = patience;
+    this.#tellTurns();
+  }
+
+  #tellTurns() {
+    const turn_detection = this.mode === "push" ? null : this.patience;
+    this.update("patience", { audio: { input: { turn_detection } } });
+  }
+
+  // What the person does
 
   /** A typed message; it interrupts, as a spoken one does. */
   say(text) {
@@ -193,7 +187,7 @@ export class Client {
     this.loudspeaker.play(item, fromBase64(delta));
   }
 
-  /** No sound any more, at once. The worklet tells how much was heard: see `#follow`. */
+  /** No sound any more, at once. The worklet tells how much was heard: see `#report`. */
   silence() {
     if (!this.reply) return;
     this.silenced = this.reply.item;
@@ -208,7 +202,7 @@ export class Client {
   }
 
   /** What the playback worklet reports; what has not left the loudspeaker was not heard. */
-  #follow(report) {
+  #report(report) {
     const { type, item, ms } = report;
     const { latency, context } = this.loudspeaker ?? { latency: 0 };
     const heard = Math.max(0, ms - latency * 1000);
@@ -225,16 +219,25 @@ export class Client {
       this.send("parley.playhead", { item_id: item, audio_ms: ms });
       this.on.played(item, ms, report.underruns);
     } else if (type === "flushed") {
-      const audio_end_ms = Math.floor(heard);
-      this.send("conversation.item.truncate", { item_id: item, content_index: 0, audio_end_ms });
-      this.send("conversation.item.retrieve", { item_id: item });
+      this.cut = { item, heard };
+      if (this.isOpen) this.#truncate();
       this.on.silenced(item, heard, report.silentMs);
     }
   }
 
+  /** What was not heard of a reply was not said. */
+  #truncate() {
+    if (!this.cut) return;
+    const { item, heard } = this.cut;
+    const fields = { item_id: item, content_index: 0, audio_end_ms: Math.floor(heard) };
+    this.send("conversation.item.truncate", fields);
+    this.send("conversation.item.retrieve", { item_id: item });
+    this.cut = null;
+  }
+
   // What the server says
 
-  #take(event) {
+  take(event) {
     switch (event.type) {
       case "input_audio_buffer.speech_started":
         this.silence();

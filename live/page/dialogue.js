@@ -1,6 +1,6 @@
 /* The dialogue as it is shown: newest last, words as they come. */
 
-import { element, waterfall } from "./waterfall.js";
+import { element, fillWaterfall, makeWaterfall } from "./waterfall.js";
 import { textOf } from "./client.js";
 
 export class Dialogue {
@@ -28,22 +28,40 @@ export class Dialogue {
   }
 
   "input_audio_buffer.speech_started"({ item_id }) {
-    this.row(item_id, "user").classList.add("talk-pending");
+    this.expect(item_id);
+  }
+
+  /** What was recognized so far; it may change, and is shown so. */
+  "parley.transcript"({ item_id, text }) {
+    const row = this.rows.get(item_id);
+    if (row && !row.classList.contains("talk-pending")) return; // The final one was quicker.
+    words(this.expect(item_id)).textContent = text;
   }
 
   "input_audio_buffer.committed"({ item_id }) {
-    const row = this.row(item_id, "user");
-    if (!words(row).textContent) row.classList.add("talk-pending");
+    if (!this.rows.has(item_id)) this.expect(item_id);
+    this.rows.get(item_id).dataset.committed = "";
   }
 
-  "parley.transcript"({ item_id, text }) {
-    words(this.row(item_id, "user")).textContent = text;
+  "input_audio_buffer.cleared"() {
+    this.forget(".talk-pending:not([data-committed])");
+  }
+
+  /** The server counts on no speech any more: it was noise, or the turns are taken otherwise. */
+  "parley.state"({ state }) {
+    if (state === "listening") this.forget(".talk-pending:not([data-committed])");
+  }
+
+  /** A new line: what was under way on the old one will never come. */
+  "session.created"() {
+    this.forget(".talk-pending");
   }
 
   "conversation.item.input_audio_transcription.completed"({ item_id, transcript }) {
     if (!transcript.trim()) return this.remove(item_id);
     const row = this.row(item_id, "user");
     row.classList.remove("talk-pending");
+    row.ariaBusy = "false";
     words(row).textContent = transcript;
   }
 
@@ -83,8 +101,21 @@ export class Dialogue {
   "parley.timings"({ response_id, marks }) {
     const row = this.rows.get(this.replies.get(response_id));
     if (!row) return;
-    row.querySelector(".talk-waterfall")?.remove();
-    row.append(waterfall(marks));
+    let line = row.querySelector(".talk-waterfall");
+    if (!line) row.append((line = makeWaterfall()));
+    fillWaterfall(line, marks);
+  }
+
+  /** A row of the user's whose words are not certain yet. */
+  expect(id) {
+    const row = this.row(id, "user");
+    row.classList.add("talk-pending");
+    row.ariaBusy = "true"; // Screen readers wait for the final words.
+    return row;
+  }
+
+  forget(selector) {
+    for (const [id, row] of this.rows) if (row.matches(selector)) this.remove(id);
   }
 
   row(id, role) {

@@ -3,6 +3,7 @@
 import { NoMicrophone, whyNoMicrophone } from "./audio.js";
 import { Client } from "./client.js";
 import { Dialogue } from "./dialogue.js";
+import { Settings } from "./settings.js";
 import { mouthToEar, ms, percentile } from "./waterfall.js";
 
 /** Quieter than this moves nothing, dB. */
@@ -20,6 +21,8 @@ class View {
     this.find = (name) => root.querySelector(`.talk-${name}`);
     this.dialogue = new Dialogue(this.find("dialogue"));
     this.turns = new Map(); // Mouth to ear by response, ms; spoken turns only.
+    this.isOver = false; // The person hung up: pressing again begins anew.
+    this.isSaying = false; // A typed message waits for the line.
     this.typed = false; // The reply that comes answers a typed message.
     this.state = "listening"; // As the server says it.
     this.levels = { me: 0, reply: 0 };
@@ -27,12 +30,14 @@ class View {
     this.figures = { silentMs: null, playedMs: 0, underruns: 0 };
     this.client = new Client(getToken, {
       event: (event) => this.take(event),
+      begun: () => this.settings.tell(),
       line: (state, reason) => this.showLine(state, reason),
       level: (who, value) => this.showLevel(who, value),
       silenced: (item, heardMs, silentMs) => Object.assign(this.figures, { heardMs, silentMs }),
       played: (item, playedMs, underruns) => Object.assign(this.figures, { playedMs, underruns }),
       lost: () => this.lostMicrophone(),
     });
+    this.settings = new Settings(this.find("side"), this.client);
     this.wire();
     this.find("side").open = matchMedia("(min-width: 721px)").matches;
     this.note(whyNoMicrophone());
@@ -48,7 +53,7 @@ class View {
       event.preventDefault();
       this.say();
     });
-    this.find("modes").addEventListener("change", ({ target }) => this.setMode(target.value));
+    this.find("modes").addEventListener("change", () => this.show());
     const hold = this.find("hold");
     hold.addEventListener("pointerdown", (event) => {
       hold.setPointerCapture(event.pointerId);
@@ -82,13 +87,23 @@ class View {
   // What the person does
 
   async call() {
-    if (this.client.microphone) return this.client.hangUp();
-    await this.begin({ microphone: true });
+    if (!this.isCalling) return this.begin({ microphone: true });
+    this.client.hangUp();
+    this.isOver = true;
+  }
+
+  /** Whether the button hangs up: also on a line that is only typed on, while it waits. */
+  get isCalling() {
+    return this.client.microphone != null || this.root.dataset.line === "waiting";
   }
 
   async say() {
     const text = this.find("text").value.trim();
-    if (!text || !(await this.begin({ microphone: false }))) return;
+    if (!text || this.isSaying) return;
+    this.isSaying = true;
+    const isOpen = await this.begin({ microphone: false });
+    this.isSaying = false;
+    if (!isOpen) return;
     this.find("text").value = "";
     this.typed = true;
     this.client.say(text);
@@ -98,20 +113,22 @@ class View {
   async begin({ microphone }) {
     this.note("");
     try {
-      if (!this.client.isOpen && microphone) this.reset();
+      if (this.isOver && microphone) this.reset();
+      this.isOver = false;
       // First, so that nobody waits for a line that they cannot speak on.
       if (microphone) await this.client.openMicrophone();
       await this.client.open();
     } catch (error) {
       if (!(error instanceof NoMicrophone)) this.client.hangUp();
-      this.note(error.message || "The server does not answer. Reload the page.");
+      this.note(error.message || "The sound did not start. Reload the page.");
     }
     this.show();
     return this.client.isOpen;
   }
 
-  /** A new conversation begins: the server does not remember the one before. */
+  /** A new conversation begins; the one before was hung up. */
   reset() {
+    this.client.forget();
     this.dialogue.clear();
     this.turns.clear();
     this.showFigures();
@@ -121,12 +138,6 @@ class View {
     const on = this.find("mute").getAttribute("aria-pressed") !== "true";
     this.find("mute").setAttribute("aria-pressed", on);
     this.client.microphone?.mute(on);
-    this.show();
-  }
-
-  setMode(mode) {
-    this.root.dataset.mode = mode;
-    this.client.setMode(mode);
     this.show();
   }
 
@@ -147,6 +158,7 @@ class View {
 
   take(event) {
     this.dialogue.take(event);
+    this.settings.take(event);
     switch (event.type) {
       case "parley.state":
         this.state = event.state;
@@ -184,8 +196,8 @@ class View {
   }
 
   showLine(state, reason) {
-    if (reason) this.note(reason);
-    else if (state === "reconnecting") this.note("The line dropped. Trying again …");
+    if (state === "reconnecting") this.note(`${reason || "The line dropped."} Trying again …`);
+    else if (reason) this.note(reason);
     else if (state === "open") this.note("");
     this.root.dataset.line = state;
     if (state !== "open") this.state = "listening";
@@ -210,12 +222,13 @@ class View {
     else if (word === "listening" && muted && talking) word = "muted";
     else if (word === "listening" && (!talking || client.mode === "push")) word = "ready";
     this.root.dataset.state = word;
+    this.root.dataset.mode = client.mode;
     this.root.toggleAttribute("data-microphone", talking);
     this.find("state").textContent = word;
     this.find("stop").disabled = !["thinking", "speaking"].includes(word);
     const call = this.find("call");
     call.disabled = line === "connecting" || (line === "reconnecting" && !talking);
-    this.find("call-label").textContent = talking ? "Hang up" : "Start talking";
+    this.find("call-label").textContent = this.isCalling ? "Hang up" : "Start talking";
     if (!talking) this.find("mute").setAttribute("aria-pressed", false);
   }
 

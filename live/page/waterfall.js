@@ -26,30 +26,34 @@ export function mouthToEar(marks) {
   return marks.first_played ?? null;
 }
 
-/** A folded line; unfolded, its steps in words. */
-export function waterfall(marks) {
+/** An empty line, folded; `fillWaterfall` puts the marks in. */
+export function makeWaterfall() {
+  const details = element("details", "talk-waterfall");
+  details.append(element("summary", ""), element("ol", "talk-steps"));
+  return details;
+}
+
+/** Shows these marks instead of earlier ones; an unfolded line stays unfolded, and focused. */
+export function fillWaterfall(details, marks) {
   const all = steps(marks);
   const total = all.at(-1)?.at ?? 0;
-  const details = element("details", "talk-waterfall");
-  const summary = element("summary", "");
   const bar = element("span", "talk-bar");
   bar.style.width = `${Math.min(100, (100 * total) / WIDEST)}%`;
-  const list = element("ol", "talk-steps");
+  const items = [];
   for (const { name, at, took } of all) {
     const words = `${label(name)}: ${ms(at)} (${STEPS[name]}, ${ms(took)})`;
     const segment = element("span", `talk-segment talk-${name}`);
     segment.style.flexGrow = took;
     segment.title = words;
     bar.append(segment);
-    list.append(element("li", `talk-step talk-${name}`, words));
+    items.push(element("li", `talk-step talk-${name}`, words));
   }
   const figure = element("span", "talk-total", ms(total));
   figure.title = "From your last word to the first sound of the reply";
   const place = element("span", "talk-place");
   place.append(bar);
-  summary.append(figure, place);
-  details.append(summary, list);
-  return details;
+  details.querySelector("summary").replaceChildren(figure, place);
+  details.querySelector(".talk-steps").replaceChildren(...items);
 }
 
 /** The p-th percentile (0 to 100), nearest rank. */

@@ -1,0 +1,185 @@
+"""The talk tab's line: a full room, a drop, a session that is resumed, an idle end.
+
+The real server is at its end; `Between` says to the page what that one does not say by itself
+in a test: that the room is full, that it restarts, that it remembers.
+"""
+
+import json
+import re
+
+import pytest
+
+pytest_plugins = ["talk_fixtures"]
+pytestmark = pytest.mark.browser
+
+
+class Between:
+    """Stands on the line, in the middle of each connection.
+
+    Attributes:
+        urls: Of the connections so far.
+        sent: What the page sent on the newest one.
+        holds: What the server says is kept back; see `let_go`.
+        resumes: The server's greeting says that it remembers.
+    """
+
+    def __init__(self, caller):
+        self.urls: list[str] = []
+        self.sent: list[dict] = []
+        self.holds = False
+        self.resumes = False
+        self._held: list[str] = []
+        caller.page.route_web_socket(re.compile("/v1/realtime"), self._connect)
+
+    def _connect(self, socket):
+        self.urls.append(socket.url)
+        self.sent = []
+        self._socket = socket
+        self._server = socket.connect_to_server()
+        server, sent = self._server, self.sent
+
+        def from_page(text):
+            sent.append(json.loads(text))
+            server.send(text)
+
+        socket.on_message(from_page)
+        server.on_message(self._pass_on)
+
+    def _pass_on(self, text):
+        if self.holds:
+            self._held.append(text)
+            return
+        event = json.loads(text)
+        if event["type"] == "parley.session":
+            return  # The keys are those of this test.
+        if event["type"] != "session.created":
+            self._socket.send(text)
+            return
+        if self.resumes:
+            self.say("parley.resumed", session_id=event["session"]["id"])
+        else:
+            self._socket.send(text)
+        self.say("parley.session", resume=f"key-{len(self.urls)}", seconds=30)
+
+    def say(self, kind, **fields):
+        """Say something to the page."""
+        self._socket.send(json.dumps({"type": kind, **fields}))
+
+    def let_go(self):
+        """What was kept back reaches the page."""
+        self.holds = False
+        for text in self._held:
+            self._pass_on(text)
+        self._held = []
+
+    def hang_up(self, code, reason):
+        """Close both halves."""
+        self._server.close()
+        self._socket.close(code=code, reason=reason)
+
+    def told(self):
+        """What the page retold on the newest connection."""
+        items = [event["item"] for event in self.sent if event["type"].endswith("item.create")]
+        return [item["content"][0]["text"] for item in items]
+
+
+def test_a_full_room_is_waited_for(open_talk):
+    caller = open_talk()
+    between = Between(caller)
+    between.holds = True
+    caller.type("Say hello.")
+    caller.wait_for(lambda: between.urls, what="the connection")
+    between.say("parley.queue", ahead=2, message="The room is full. 2 before you.")
+    caller.wait_for(lambda: caller.state() == "waiting", what="the queue")
+    assert caller.note() == "The room is full. 2 before you."
+    caller.shoot("talk-waiting")
+    between.say("parley.queue", ahead=1, message="The room is full. 1 before you.")
+    caller.wait_for(lambda: "1 before you" in caller.note(), what="the queue to move")
+    assert not between.sent, "something was said before there was a session"
+    between.let_go()
+    caller.wait_for(lambda: caller.said("user") == ["Say hello."], what="the message")
+    assert caller.note() == ""
+    assert between.sent[0]["type"] == "session.update"
+    caller.wait_for(caller.waterfalls, what="the reply")
+    assert between.told() == ["Say hello."]
+
+
+def test_a_place_in_the_queue_can_be_given_up(open_talk):
+    caller = open_talk()
+    between = Between(caller)
+    between.holds = True
+    caller.call()
+    caller.wait_for(lambda: between.urls, what="the connection")
+    between.say("parley.queue", ahead=2, message="The room is full. 2 before you.")
+    caller.wait_for(lambda: caller.state() == "waiting", what="the queue")
+    caller.call()
+    assert caller.state() == "ready"
+    assert not caller.page.evaluate("view => view.client.microphone", caller.view())
+    between.holds = False
+    caller.listens()
+    assert len(between.urls) == 2
+
+
+def test_a_session_is_resumed_and_not_told_again(open_talk):
+    caller = open_talk()
+    between = Between(caller)
+    caller.keep_notes()
+    caller.type("My boat is called Pelican. Say hello to it.")
+    caller.wait_for(lambda: caller.state() == "ready" and caller.waterfalls(), what="the reply")
+    between.resumes = True
+    between.hang_up(1012, "The server restarts.")
+    caller.wait_for(lambda: len(between.urls) == 2 and between.sent, what="the next connection")
+    caller.wait_for(lambda: not caller.note(), what="the line")
+    assert "The server restarts. Trying again …" in caller.notes()
+    assert "resume=key-1" in between.urls[1]
+    caller.type("Good.")
+    caller.wait_for(lambda: between.told() == ["Good."], what="the message, and nothing else")
+    # A fresh key came with it; a server that does not know that one is told everything.
+    caller.wait_for(lambda: caller.state() == "ready" and len(caller.waterfalls()) == 2)
+    between.resumes = False
+    between.hang_up(1012, "The server restarts.")
+    caller.wait_for(lambda: len(between.urls) == 3 and len(between.told()) == 4, what="the rest")
+    assert "resume=key-2" in between.urls[2]
+    assert between.told()[0] == "My boat is called Pelican. Say hello to it."
+    assert between.told()[2] == "Good."
+
+
+def test_a_reply_cut_by_a_drop_is_truncated_once_resumed(open_talk):
+    caller = open_talk()
+    between = Between(caller)
+    caller.type("Count from one to one hundred in words, separated by commas.")
+    caller.wait_for(lambda: caller.figures()["playedMs"] > 300, what="sound")
+    between.resumes = True
+    between.hang_up(1012, "The server restarts.")
+    caller.wait_for(lambda: len(between.urls) == 2 and len(between.sent) > 2, what="the next line")
+    (truncate,) = (event for event in between.sent if event["type"].endswith("truncate"))
+    assert truncate["audio_end_ms"] >= 200
+    assert not between.told()
+
+
+def test_an_idle_end_is_final_until_somebody_types(open_talk):
+    caller = open_talk()
+    between = Between(caller)
+    caller.type("My boat is called Pelican. Say hello to it.")
+    caller.wait_for(lambda: caller.state() == "ready" and caller.waterfalls(), what="the reply")
+    between.hang_up(4408, "Nothing was said for 10 minutes.")
+    caller.wait_for(lambda: caller.note() == "Nothing was said for 10 minutes.", what="the reason")
+    assert caller.state() == "ready"
+    assert len(between.urls) == 1
+    caller.type("What is my boat called?")
+    caller.wait_for(lambda: len(caller.waterfalls()) == 2, what="the answer")
+    assert "resume" not in between.urls[1]
+    assert "Pelican" in caller.said("assistant")[-1], "the new line does not know the dialogue"
+    assert caller.note() == ""
+
+
+def test_a_room_without_a_queue_says_that_it_is_full(open_talk):
+    caller = open_talk()
+    caller.page.route_web_socket(
+        re.compile("/v1/realtime"),
+        lambda socket: socket.close(code=1013, reason="The room is full. Try again later."),
+    )
+    caller.call()
+    caller.wait_for(lambda: "Try again later" in caller.note(), what="the reason")
+    assert caller.state() == "ready"
+    assert not caller.page.evaluate("view => view.client.microphone", caller.view())

@@ -1,0 +1,170 @@
+"""What can be set in the talk tab: told to the server, refused by it, kept for the next visit."""
+
+import pytest
+
+pytest_plugins = ["talk_fixtures"]
+pytestmark = pytest.mark.browser
+
+ENGINES = [
+    {"name": "embedded", "title": "Embedded (CPU)", "can_see": False},
+    {"name": "seer", "title": "Seer", "can_see": True},
+]
+EMBEDDED = {
+    **ENGINES[0],
+    "can_clone": False,
+    "hears": ["en", "*"],
+    "speaks": ["en"],
+    "voices": [{"name": "heart", "language": "en", "description": "A calm woman."}],
+    "notes": "A small chat model.",
+    "engines": ENGINES,
+}
+SEER = {
+    **ENGINES[1],
+    "can_clone": True,
+    "hears": ["en", "zh"],
+    "speaks": ["en", "zh"],
+    "voices": [
+        {"name": "ann", "language": "en", "description": "Young."},
+        {"name": "bob", "language": "en", "description": "Old."},
+    ],
+    "notes": "",
+    "engines": ENGINES,
+}
+
+
+def control(name):
+    return f"[data-setting={name}]"
+
+
+def value(caller, name):
+    return caller.page.input_value(control(name))
+
+
+def set_text(caller, name, text):
+    caller.page.fill(control(name), text)
+    caller.page.dispatch_event(control(name), "change")
+
+
+def catch_messages(caller):
+    """Keep what the client would send, without a line."""
+    caller.page.evaluate(
+        """view => {
+          view.sent = [];
+          view.client.send = (type, fields) => view.sent.push({ type, ...fields });
+        }""",
+        caller.view(),
+    )
+
+
+def caught(caller):
+    return caller.page.evaluate("view => view.sent.splice(0)", caller.view())
+
+
+def refuse(caller, name, message):
+    error = {"code": "invalid_value", "message": message, "event_id": f"setting.{name}"}
+    caller.dispatch("error", error=error)
+
+
+def test_settings_reach_the_server_after_its_greeting_and_survive(open_talk):
+    caller = open_talk()
+    set_text(caller, "instructions", "You are a lighthouse keeper.")
+    caller.page.select_option(control("patience"), "silence")
+    set_text(caller, "silence_ms", "700")
+    caller.type("Hello.")
+    caller.wait_for(caller.waterfalls, what="the reply")
+    assert caller.frames[0][1]["type"] == "session.created", "something was sent too early"
+
+    def session():
+        return caller.received("session.updated")[-1]["session"]
+
+    assert session()["instructions"] == "You are a lighthouse keeper."
+    detection = session()["audio"]["input"]["turn_detection"]
+    assert detection["type"] == "server_vad"
+    assert detection["silence_duration_ms"] == 700
+    caller.page.select_option(control("patience"), "low")
+    caller.wait_for(
+        lambda: session()["audio"]["input"]["turn_detection"]["type"] == "semantic_vad",
+        what="the answer",
+    )
+    update = caller.sent("session.update")[-1]["session"]["audio"]["input"]
+    assert update == {"turn_detection": {"type": "semantic_vad", "eagerness": "low"}}
+    # A new line is told again, and so is the next visit.
+    caller.frames.clear()
+    caller.page.evaluate("view => view.client.line.socket.close(4000)", caller.view())
+    caller.wait_for(lambda: len(caller.received("session.updated")) >= 2, what="the new line")
+    assert session()["instructions"] == "You are a lighthouse keeper."
+    caller.page.reload()
+    caller.page.wait_for_function("document.querySelector('#talk .talk')?.view !== undefined")
+    assert value(caller, "instructions") == "You are a lighthouse keeper."
+    assert value(caller, "patience") == "low"
+
+
+def test_what_the_server_refuses_goes_back(open_talk):
+    caller = open_talk()
+    caller.page.evaluate(
+        "localStorage.setItem('parley.settings', JSON.stringify({ voice: 'nobody' }))"
+    )
+    caller.page.reload()
+    caller.page.wait_for_function("document.querySelector('#talk .talk')?.view !== undefined")
+    caller.keep_notes()
+    caller.type("Hello.")
+    caller.wait_for(lambda: any("nobody" in note for note in caller.notes()), what="the refusal")
+    kept = caller.page.evaluate("localStorage.getItem('parley.settings')")
+    assert "nobody" not in kept
+
+
+def test_dispatched_engines_can_be_chosen(open_talk):
+    caller = open_talk()
+    assert caller.page.is_disabled(control("model"))
+    catch_messages(caller)
+    caller.dispatch("parley.engine", **EMBEDDED)
+    assert caller.page.inner_text(".talk-able") == (
+        "Hears most languages, speaks English, cannot see, clones no voices."
+    )
+    assert not caller.page.is_visible(control("images_in_history"))
+    caller.page.select_option(control("model"), "seer")
+    (update,) = caught(caller)
+    assert update["session"] == {"type": "realtime", "model": "seer"}
+    caller.dispatch("parley.engine", **SEER)
+    assert "English, Chinese, sees, clones voices" in caller.page.inner_text(".talk-able")
+    assert caller.page.is_visible(control("images_in_history"))
+    caller.page.check(control("images_in_history"))
+    (update,) = caught(caller)
+    assert (update["type"], update["images_in_history"]) == ("parley.configure", True)
+    caller.page.select_option(control("voice"), "bob")
+    assert caught(caller)[0]["session"]["audio"] == {"output": {"voice": "bob"}}
+    caller.shoot("talk-settings")
+    # A new session begins with the server's own engine: the wish holds until it is told.
+    caller.dispatch("parley.engine", **EMBEDDED)
+    caller.dispatch("parley.engine", **SEER)
+    assert value(caller, "voice") == "bob"
+    # Chosen otherwise, the engine has other voices.
+    caller.page.select_option(control("model"), "embedded")
+    caller.dispatch("parley.engine", **EMBEDDED)
+    assert value(caller, "voice") == "heart"
+
+
+def test_dispatched_refusals_show_the_servers_value(open_talk):
+    caller = open_talk()
+    catch_messages(caller)
+    caller.dispatch("parley.engine", **EMBEDDED)
+    caller.page.select_option(control("model"), "seer")
+    refuse(caller, "model", "Seer needs a GPU.")
+    assert caller.note() == "Seer needs a GPU."
+    assert value(caller, "model") == "embedded"
+    caller.dispatch("parley.configured", interrupt_after_ms=300, history_limit=12)
+    assert value(caller, "interrupt_after_ms") == "300"
+    assert caller.page.inner_text(".talk-slid") == "300 ms"
+    caught(caller)
+    set_text(caller, "history_limit", "5000")
+    assert caught(caller)[0]["history_limit"] == 5000
+    refuse(caller, "history_limit", "history_limit is at most 200.")
+    assert value(caller, "history_limit") == "12"
+    caller.page.focus(control("interrupt_after_ms"))
+    caller.page.keyboard.press("ArrowRight")
+    assert caught(caller)[0]["interrupt_after_ms"] == 310
+    assert caller.page.inner_text(".talk-slid") == "310 ms"
+    # What is being written is left alone, but not what was refused.
+    caller.page.fill(control("instructions"), "You are")
+    caller.dispatch("session.updated", session={"instructions": "Somebody else."})
+    assert value(caller, "instructions") == "You are"
