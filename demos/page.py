@@ -58,13 +58,14 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
     put_ffmpeg_on_path(settings)
     access = Access(settings)
     page = build(services, access)
+    live = Routes(services, access)
     page.launch(
         server_name=settings.host,
         # Given none, Gradio takes the first free one from its default on.
         server_port=settings.port or None,
         share=settings.share,
         auth=settings.logins or None,
-        prevent_thread_lock=not block,
+        prevent_thread_lock=True,
         max_file_size=settings.max_upload,
         max_threads=HANDLERS,
         state_session_capacity=settings.max_sessions,
@@ -78,8 +79,11 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
         show_error=False,
         ssr_mode=False,
         run_history=False,
-        app_kwargs={"routes": Routes(services, access).routes()},
+        app_kwargs={"routes": live.routes()},
     )
+    live.serve_in(page.server)
+    if block:
+        page.block_thread()
     return page
 
 

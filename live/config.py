@@ -13,6 +13,8 @@ from speech.pcm import Audio
 
 #: What a client may call the engine that the server has selected.
 MODEL = "default"
+#: Longest reply that can be asked for, tokens, and longest id of an item.
+MOST_TOKENS, MOST_ID = 4096, 128
 #: How long Smart Turn's "incomplete" is believed, seconds, by eagerness.
 HOLD = {"low": 2.0, "medium": 0.8, "auto": 0.8, "high": 0.5}
 
@@ -59,6 +61,12 @@ class Config:
         if session.output_modalities:
             new = replace(new, speaks="audio" in session.output_modalities)
         if isinstance(session.max_output_tokens, int):
+            if not 1 <= session.max_output_tokens <= MOST_TOKENS:
+                raise ProtocolError(
+                    f"A reply has from 1 to {MOST_TOKENS} tokens.",
+                    "invalid_value",
+                    param="session.max_output_tokens",
+                )
             new = replace(new, max_tokens=session.max_output_tokens)
         if session.audio and session.audio.output:
             new = new._with_output(session.audio.output)
@@ -117,6 +125,12 @@ class Config:
         if getattr(given, "type", None) != "message":
             raise ProtocolError(
                 "Only messages can be created here.", "invalid_value", param="item.type"
+            )
+        if given.id and len(given.id) > MOST_ID:
+            raise ProtocolError(
+                f"The id of an item has at most {MOST_ID} characters.",
+                "invalid_value",
+                param="item.id",
             )
         texts: list[str] = []
         audio: Audio | None = None

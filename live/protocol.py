@@ -5,7 +5,6 @@ those of the `openai` package, so what its client sends is what is read here.
 """
 
 import base64
-import binascii
 import json
 import secrets
 from typing import Annotated, Any, Literal
@@ -20,6 +19,12 @@ from errors import ParleyError
 #: The only format on the wire: PCM16, little-endian, mono, at this rate (Hz).
 RATE = 24_000
 PCM = {"type": "audio/pcm", "rate": RATE}
+#: Longest message of an error (it may repeat a client's own words), and longest id of an event.
+MOST_MESSAGE, MOST_ID = 500, 512
+#: The same for the name of an event, so that the message is a whole sentence.
+MOST_NAME = 100
+
+Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Playhead(BaseModel):
@@ -27,7 +32,7 @@ class Playhead(BaseModel):
 
     type: Literal["parley.playhead"]
     item_id: str
-    audio_ms: float = Field(ge=0)
+    audio_ms: Milliseconds
 
 
 class Played(BaseModel):
@@ -35,7 +40,7 @@ class Played(BaseModel):
 
     type: Literal["parley.played"]
     response_id: str
-    latency_ms: float = Field(ge=0)
+    latency_ms: Milliseconds
 
 
 def _kind(event: Any) -> str:
@@ -83,24 +88,40 @@ def read(text: str | bytes) -> Any:
         ProtocolError: If it is no JSON, no known event, or has wrong fields.
     """
     try:
-        event = json.loads(text)
+        event = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"This is no JSON: {error}", "invalid_json") from error
-    given = event.get("event_id") if isinstance(event, dict) else None
+    if not isinstance(event, dict):
+        raise ProtocolError("An event is a JSON object with a type.", "invalid_event")
+    given = event.get("event_id")
     event_id = given if isinstance(given, str) else None
     try:
         return _CLIENT_EVENT.validate_python(event)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         if problem["type"].startswith("union_tag"):
-            name = event.get("type") if isinstance(event, dict) else None
+            name = repr(event.get("type"))
             raise ProtocolError(
-                f"There is no event {name!r}.", "unknown_event", event_id=event_id, param="type"
+                f"There is no event {_shortened(name, MOST_NAME)}.",
+                "unknown_event",
+                event_id=event_id,
+                param="type",
             ) from error
-        place = ".".join(str(part) for part in problem["loc"] if part not in ("openai",))
+        # Without the names of types, which are of use to nobody but us.
+        place = problem["loc"][1:]
+        place = place[1:] if place[:1] == (event["type"],) else place
+        param = ".".join(str(part) for part in place if not str(part)[:1].isupper())
         raise ProtocolError(
-            f"{place}: {problem['msg']}", "invalid_event", event_id=event_id, param=place
+            f"{param}: {problem['msg']}", "invalid_event", event_id=event_id, param=param
         ) from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _shortened(text: str, most: int = MOST_MESSAGE) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def read_audio(text: str) -> NDArray[np.int16]:
@@ -111,7 +132,7 @@ def read_audio(text: str) -> NDArray[np.int16]:
     """
     try:
         raw = base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise ProtocolError(f"audio: this is no base64: {error}", "invalid_audio") from error
     if len(raw) % 2:
         raise ProtocolError(
@@ -144,5 +165,11 @@ def error_event(
     param: str | None = None,
 ) -> dict[str, Any]:
     """An error that leaves the connection open."""
-    error = {"type": kind, "code": code, "message": message, "event_id": event_id, "param": param}
+    error = {
+        "type": kind,
+        "code": code,
+        "message": _shortened(message),
+        "event_id": event_id and event_id[:MOST_ID],
+        "param": param and _shortened(param),
+    }
     return event("error", error=error)

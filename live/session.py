@@ -1,7 +1,9 @@
 """One conversation over a connection: audio in, turns, replies, history."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,8 @@ from speech.pcm import INT16_PEAK, Audio
 HEARING_RATE = 16_000
 #: How much audio may come ahead of time, seconds.
 EARLY = 30.0
+#: What comes in though nobody says anything.
+UNSAID = (realtime.InputAudioBufferAppendEvent, Playhead, Played)
 
 
 class Session:
@@ -53,22 +57,30 @@ class Session:
         judge: Gives what tells whether a pause ends a turn, or None while that is not
             there; then silence decides.
         emit: Queues an event for the client; never waits.
+        clock: Monotonic time, seconds.
     """
 
     def __init__(
-        self, services: Services, judge: Callable[[], SmartTurn | None], emit: Emit
+        self,
+        services: Services,
+        judge: Callable[[], SmartTurn | None],
+        emit: Emit,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id = new_id("sess")
         self._services = services
         self._judge = judge
-        self._emit = emit
+        self._client: Emit | None = emit
+        self._clock = clock
+        self._last_said = clock()
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._config = Config(services.engine().info)
-        self._items = Items()
+        self._items = Items(self._tell_deleted)
         self._turns = TurnDetector(self._config.turns)
         self._hearing = soxr.ResampleStream(RATE, HEARING_RATE, 1, dtype="float32")
         self._heard_until = 0.0
         self._user_item = new_id("item")
-        self._speaker = Speaker(services, self._items, emit, self._show, self._speaking)
+        self._speaker = Speaker(services, self._items, self._emit, self._show, self._speaking)
         self._tasks: set[asyncio.Task[None]] = set()
         self._state = ""
         self._actions: dict[type, Callable[[Any], None]] = {
@@ -91,6 +103,38 @@ class Session:
         self._emit(event("session.created", session=self._config.as_event(self.id)))
         self._show("listening")
 
+    def suspend(self) -> None:
+        """The connection is gone: as if somebody hung up in mid-word, but nothing is forgotten."""
+        self._client = None
+        self._speaker.interrupt("client_cancelled")
+        self._turns.clear()
+        self._heard_until = 0.0
+        self._state = ""
+
+    def resume(self, emit: Emit) -> None:
+        """Go on over another connection."""
+        self._client = emit
+        self._last_said = self._clock()
+        self._show("listening")
+
+    async def until_quiet(self, seconds: float) -> None:
+        """Wait until nobody has said anything for so long; 0 waits for ever.
+
+        Raises:
+            Whatever went wrong inside the session.
+        """
+        while True:
+            if seconds and self.quiet >= seconds:
+                return
+            await asyncio.wait({self._broken}, timeout=seconds - self.quiet if seconds else None)
+            if self._broken.done():
+                self._broken.result()
+
+    @property
+    def quiet(self) -> float:
+        """For how long nobody has said anything, seconds."""
+        return 0.0 if self._speaker.working else self._clock() - self._last_said
+
     async def close(self) -> None:
         """Stop whatever runs."""
         await self._speaker.close()
@@ -104,6 +148,8 @@ class Session:
         try:
             given = read(text)
             event_id = getattr(given, "event_id", None)
+            if not isinstance(given, UNSAID):
+                self._last_said = self._clock()
             self._act(given)
         except ProtocolError as error:
             self._emit(
@@ -129,7 +175,7 @@ class Session:
 
     def _delete(self, given: realtime.ConversationItemDeleteEvent) -> None:
         self._items.delete(given.item_id)
-        self._emit(event("conversation.item.deleted", item_id=given.item_id))
+        self._tell_deleted(given.item_id)
 
     def _retrieve(self, given: realtime.ConversationItemRetrieveEvent) -> None:
         item = self._items.get(given.item_id).as_event()
@@ -263,7 +309,7 @@ class Session:
 
     def _respond(self, given: realtime.ResponseCreateEvent) -> None:
         reply = self._speaker.reply
-        if reply is not None and reply.opened and not reply.finished:
+        if reply is not None and reply.released.is_set() and not reply.finished:
             raise ProtocolError(
                 "A response is under way.", "conversation_already_has_active_response"
             )
@@ -284,9 +330,13 @@ class Session:
 
     def _create(self, given: realtime.ConversationItemCreateEvent) -> None:
         item = self._config.item(given.item)
+        if item.text:
+            item.text = self._services.text(item.text)
         previous = self._items.add(item, given.previous_item_id)
         if item.role == "user" and self._config.interrupts:
             self._speaker.interrupt("turn_detected")
+            if self._state == "thinking":
+                self._show("listening")  # The reply was dropped before the client knew of it.
         self._announce(item, previous)
 
     def _truncate(self, given: realtime.ConversationItemTruncateEvent) -> None:
@@ -305,18 +355,31 @@ class Session:
 
     def _update(self, given: realtime.SessionUpdateEvent) -> None:
         before = self._config.turns
-        self._config = self._config.updated(given.session)
+        config = self._config.updated(given.session)
+        if config.instructions.strip():
+            config = replace(config, instructions=self._services.text(config.instructions))
+        self._config = config
         if self._config.turns != before:
             self._turns = TurnDetector(self._config.turns)
             if self._state == "hearing":
                 self._show("listening")  # The new detector has heard nothing yet.
         self._emit(event("session.updated", session=self._config.as_event(self.id)))
 
+    def _tell_deleted(self, item_id: str) -> None:
+        self._emit(event("conversation.item.deleted", item_id=item_id))
+
     def _announce(self, item: Item, previous: str | None, *, done: bool = True) -> None:
         shown = item.as_event()
         self._emit(event("conversation.item.added", previous_item_id=previous, item=shown))
         if done:
             self._emit(event("conversation.item.done", previous_item_id=previous, item=shown))
+
+    def _emit(self, told: dict[str, Any]) -> None:
+        if self._client is None:
+            return
+        if told["type"] != "error":
+            self._last_said = self._clock()  # Either the person did something, or the reply did.
+        self._client(told)
 
     def _speaking(self, on: bool) -> None:
         self._turns.speaking(on)
@@ -329,7 +392,12 @@ class Session:
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self._broken.done():
+            self._broken.set_exception(error)
 
 
 def _ms(samples: int) -> int:
