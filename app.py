@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -58,6 +59,8 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _serve(services: Services) -> int:
     from demos.page import launch  # noqa: PLC0415  (Gradio takes 2 s that no command should wait)
 
+    # Whoever stops a service sends this; callers are to hear of it as they do of Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     services.start()
     launch(services)
     return 0

@@ -76,6 +76,24 @@ class Settings(BaseSettings):
         True,
         description="Get ready to answer while somebody speaks, and begin before the end is sure.",
     )
+    max_live_waiting: int = Field(
+        16, ge=0, description="Callers that may wait for a live conversation; more are refused."
+    )
+    live_resume: float = Field(
+        30.0,
+        ge=0,
+        description="Seconds for which a live conversation whose line dropped can be taken up "
+        "again; 0: not at all.",
+    )
+    live_idle: float = Field(
+        600.0,
+        ge=0,
+        description="Seconds after which a live conversation in which nobody speaks is ended; "
+        "0: never.",
+    )
+    live_open: bool = Field(
+        False, description="Let programs elsewhere use the realtime API without a key."
+    )
     api_key: str = Field(
         "", repr=False, description="Key for programs that use the realtime API from elsewhere."
     )

@@ -51,6 +51,17 @@ class Turnstile:
         with self._changed:
             return len(self._waiting)
 
+    @property
+    def limit(self) -> int:
+        """How many requests are taken at once, inside and waiting."""
+        return self._capacity + self._max_waiting
+
+    @property
+    def remaining(self) -> int:
+        """How many more would be taken now."""
+        with self._changed:
+            return self.limit - self._active - len(self._waiting)
+
     @contextmanager
     def enter(
         self, cancel: Cancel, on_position: Callable[[int], None] | None = None

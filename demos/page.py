@@ -66,7 +66,7 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
         server_port=settings.port or None,
         share=settings.share,
         auth=settings.logins or None,
-        prevent_thread_lock=not block,
+        prevent_thread_lock=True,
         max_file_size=settings.max_upload,
         max_threads=HANDLERS,
         state_session_capacity=settings.max_sessions,
@@ -82,6 +82,9 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
         run_history=False,
         app_kwargs={"routes": live.routes()},
     )
+    live.serve_in(page.server)
+    if block:
+        page.block_thread()
     return page
 
 

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from demos.stream_dialogue import Dialogue, Message
 from errors import ParleyError, UnavailableError
 from live.local_client import LocalClient, Sound
-from live.protocol import RATE, new_id
+from live.protocol import RATE, Emit, new_id
 from live.session import Session
-from live.speaker import Emit
 from speech.pcm import Audio
 
 logger = logging.getLogger(__name__)

@@ -26,9 +26,8 @@ class Access:
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._key = settings.api_key
-        self._closed = bool(
-            settings.api_key or settings.share or settings.auth or settings.host not in LOOPBACK
-        )
+        reachable = settings.share or settings.auth or settings.host not in LOOPBACK
+        self._closed = bool(settings.api_key or (reachable and not settings.live_open))
         self._clock = clock
         self._lock = threading.Lock()
         self._tokens: dict[str, float] = {}
@@ -53,7 +52,7 @@ class Access:
         """
         origin = headers.get("origin")
         # Browsers always say where a page is from, and nobody else has to.
-        if origin and urlsplit(origin).netloc != headers.get("host"):
+        if origin and not _is_of(origin, headers.get("host", "")):
             return "This page is not from here."
         token = query.get("token")
         if token is not None:
@@ -61,7 +60,8 @@ class Access:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if not self._closed and not origin:
             return None
-        if self._key and scheme.lower() == "bearer" and hmac.compare_digest(key, self._key):
+        given, wanted = key.encode(errors="replace"), self._key.encode()
+        if wanted and scheme.lower() == "bearer" and hmac.compare_digest(given, wanted):
             return None
         if not self._key:
             return "This server lets in its own pages only. Set PARLEY_API_KEY to let in programs."
@@ -71,3 +71,11 @@ class Access:
         with self._lock:
             end = self._tokens.pop(token, 0.0)
         return end > self._clock()
+
+
+def _is_of(origin: str, host: str) -> bool:
+    try:
+        place = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    return bool(place) and place == host

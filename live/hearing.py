@@ -22,7 +22,7 @@ class Hearing:
     """Follows one microphone.
 
     Attributes:
-        turns: The detector; a new one after `reset`.
+        turns: The detector.
 
     Args:
         settings: What makes a turn.
@@ -70,13 +70,14 @@ class Hearing:
         probability = await loop.run_in_executor(None, judge.probability, paused.speech)
         self._act(turns.judge(paused, probability))
 
+    def clear(self) -> None:
+        """Another microphone follows: forget the utterance and the time."""
+        self.turns.clear()
+        self._until = 0.0
+
     def since(self, sample: int) -> float:
         """How long ago a sample came in, seconds, by the samples since."""
         return (self.turns.received - sample) / HEARING_RATE
-
-    def reset(self, settings: TurnSettings) -> None:
-        """Take turns in another way; a word that is being said is forgotten."""
-        self.turns = TurnDetector(settings)
 
 
 def milliseconds(samples: int) -> int:

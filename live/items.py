@@ -1,5 +1,6 @@
 """The items of a conversation: what was said, and of a reply what was heard."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +14,12 @@ MOST_IMAGES = 16
 MOST_IMAGE_BYTES = 16_000_000
 
 Role = Literal["user", "assistant", "system"]
+
+#: What a session keeps of its dialogue at most, items and bytes: hours of talk, minutes of
+#: speech that was sent as items. A model is shown the last few.
+MOST_ITEMS, MOST_BYTES = 1000, 16_000_000
+#: Longest id of an item, characters.
+MOST_ID = 128
 
 
 @dataclass(slots=True)
@@ -54,6 +61,12 @@ class Item:
             raise ProtocolError(
                 "Only messages can be created here.", "invalid_value", param="item.type"
             )
+        if given.id and len(given.id) > MOST_ID:
+            raise ProtocolError(
+                f"The id of an item has at most {MOST_ID} characters.",
+                "invalid_value",
+                param="item.id",
+            )
         texts: list[str] = []
         audio: Audio | None = None
         images: list[Image] = []
@@ -80,6 +93,12 @@ class Item:
             images=tuple(images),
             id=given.id or new_id("item"),
         )
+
+    @property
+    def size(self) -> int:
+        """About how much memory it takes, bytes."""
+        words = len(self.text) + sum(len(text) for text, _ in self.pieces)
+        return words + (self.audio.samples.nbytes if self.audio else 0)
 
     def heard(self, audio_ms: float) -> str:
         """The words within the first `audio_ms` of the reply.
@@ -117,9 +136,14 @@ class Item:
 
 
 class Items:
-    """The items of one session, in order."""
+    """The items of one session, in order; the oldest go when there are too many.
 
-    def __init__(self) -> None:
+    Args:
+        on_forgotten: Told the id of an item that had to go.
+    """
+
+    def __init__(self, on_forgotten: Callable[[str], None] = lambda _: None) -> None:
+        self._on_forgotten = on_forgotten
         self._items: list[Item] = []
 
     def add(self, item: Item, after: str | None = None) -> str | None:
@@ -141,7 +165,9 @@ class Items:
             place = self._items.index(self.get(after)) + 1
         self._items.insert(place, item)
         self._forget_images()
-        return self._items[place - 1].id if place else None
+        previous = self._items[place - 1].id if place else None
+        self._make_room(item)
+        return previous
 
     def get(self, item_id: str) -> Item:
         """An item by its id.
@@ -161,6 +187,16 @@ class Items:
             ProtocolError: If there is none.
         """
         self._items.remove(self.get(item_id))
+
+    def _make_room(self, newest: Item) -> None:
+        size = sum(item.size for item in self._items)
+        while len(self._items) > MOST_ITEMS or (size > MOST_BYTES and len(self._items) > 1):
+            others = (item for item in self._items if item is not newest)
+            # Instructions hold for the whole dialogue, so they go last.
+            oldest = min(others, key=lambda item: item.role == "system")
+            self._items.remove(oldest)
+            size -= oldest.size
+            self._on_forgotten(oldest.id)
 
     def last_question(self) -> Item | None:
         """The newest item, if it is the user's."""

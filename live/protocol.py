@@ -5,7 +5,6 @@ those of the `openai` package, so what its client sends is what is read here.
 """
 
 import base64
-import binascii
 import json
 import secrets
 from collections.abc import Callable
@@ -36,6 +35,12 @@ DATA_URLS = ("data:image/jpeg;base64", "data:image/png;base64", "data:image/jpg;
 
 Emit = Callable[[dict[str, Any]], None]
 """Queues an event for the client; never waits."""
+#: Longest message of an error (it may repeat a client's own words), and longest id of an event.
+MOST_MESSAGE, MOST_ID = 500, 512
+#: The same for the name of an event, so that the message is a whole sentence.
+MOST_NAME = 100
+
+Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Own(BaseModel):
@@ -49,7 +54,7 @@ class Playhead(Own):
 
     type: Literal["parley.playhead"]
     item_id: str
-    audio_ms: float = Field(ge=0)
+    audio_ms: Milliseconds
 
 
 class Played(Own):
@@ -57,7 +62,7 @@ class Played(Own):
 
     type: Literal["parley.played"]
     response_id: str
-    latency_ms: float = Field(ge=0)
+    latency_ms: Milliseconds
 
 
 class Configure(Own):
@@ -125,23 +130,28 @@ def read(text: str | bytes) -> Any:
         ProtocolError: If it is no JSON, no known event, or has wrong fields.
     """
     try:
-        event = json.loads(text)
+        event = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"This is no JSON: {error}", "invalid_json") from error
-    given = event.get("event_id") if isinstance(event, dict) else None
+    if not isinstance(event, dict):
+        raise ProtocolError("An event is a JSON object with a type.", "invalid_event")
+    given = event.get("event_id")
     event_id = given if isinstance(given, str) else None
     try:
         return _CLIENT_EVENT.validate_python(event)
     except ValidationError as error:
         problem = _cause(error)
         if problem["type"].startswith("union_tag"):
-            name = event.get("type") if isinstance(event, dict) else None
+            name = repr(event.get("type"))
             raise ProtocolError(
-                f"There is no event {name!r}.", "unknown_event", event_id=event_id, param="type"
+                f"There is no event {_shortened(name, MOST_NAME)}.",
+                "unknown_event",
+                event_id=event_id,
+                param="type",
             ) from error
-        place = _place(problem, event)
+        param = _place(problem, event)
         raise ProtocolError(
-            f"{place}: {problem['msg']}", "invalid_event", event_id=event_id, param=place
+            f"{param}: {problem['msg']}", "invalid_event", event_id=event_id, param=param
         ) from error
 
 
@@ -173,6 +183,14 @@ def _place(problem: Any, event: Any) -> str:
     return ".".join(place)
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _shortened(text: str, most: int = MOST_MESSAGE) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def read_audio(text: str) -> NDArray[np.int16]:
     """Base64 to samples, int16 `[n]`.
 
@@ -181,7 +199,7 @@ def read_audio(text: str) -> NDArray[np.int16]:
     """
     try:
         raw = base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise ProtocolError(f"audio: this is no base64: {error}", "invalid_audio") from error
     if len(raw) % 2:
         raise ProtocolError(
@@ -259,5 +277,11 @@ def error_event(
     param: str | None = None,
 ) -> dict[str, Any]:
     """An error that leaves the connection open."""
-    error = {"type": kind, "code": code, "message": message, "event_id": event_id, "param": param}
+    error = {
+        "type": kind,
+        "code": code,
+        "message": _shortened(message),
+        "event_id": event_id and event_id[:MOST_ID],
+        "param": param and _shortened(param),
+    }
     return event("error", error=error)

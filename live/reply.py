@@ -83,6 +83,7 @@ class Reply:
         refusal: Why there is no transcript, if there is none.
         transcribed: Set once `heard` or `refusal` is there.
         released: Set once it is certain that the turn is over; nothing is sent before.
+        made: The engine has made all of it.
         opened: The client knows of it.
         finished: The client knows that it is over.
     """
@@ -101,6 +102,7 @@ class Reply:
         self.refusal: ParleyError | None = None
         self.transcribed = asyncio.Event()
         self.released = asyncio.Event()
+        self.made = False
         self.opened = False
         self.finished = False
 

@@ -51,7 +51,7 @@ class Responses:
                 asked for is not to be had.
         """
         reply = self._speaker.reply
-        if reply is not None and reply.opened and not reply.finished:
+        if reply is not None and reply.released.is_set() and not reply.finished:
             raise ProtocolError(
                 "A response is under way.", "conversation_already_has_active_response"
             )

@@ -1,26 +1,28 @@
 """The WebSocket of live conversations and the scripts of its page, for the page's server."""
 
-import asyncio
-import json
 import logging
 import threading
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import uvicorn
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
-from errors import ParleyError, UnavailableError
+from errors import ParleyError
 from live.access import Access
+from live.keeper import Held, Keeper
+from live.line import FULL, IDLE, POLICY, RESTART, HangUpError, Line
+from live.protocol import Emit, event
+from live.room import Early, FullError, Room, queue_event
+from live.server import WebServer
 from live.session import Session
 from live.smart_turn import WEIGHTS, SmartTurn
-from live.speaker import Emit
 from services import Services
 
 logger = logging.getLogger(__name__)
@@ -28,14 +30,9 @@ logger = logging.getLogger(__name__)
 PATH = "/v1/realtime"
 #: Where the page finds its scripts.
 PAGE_PATH = "/live-page"
-#: Close codes of WebSockets.
-POLICY, TOO_BIG, FULL = 1008, 1009, 1013
-#: Largest frame, bytes: 30 s of speech in base64, far more than a client needs to send at once.
-MOST_BYTES = 2_000_000
-#: Events that may wait for a slow reader; a reply of a minute has fewer.
-MOST_WAITING = 2_000
-#: How long a client may take to hear that it is hung up on, seconds.
-CLOSING = 2.0
+
+ELSEWHERE = "This conversation goes on over another connection."
+RESTARTING = "The server is being restarted."
 
 
 class Routes:
@@ -47,9 +44,14 @@ class Routes:
     """
 
     def __init__(self, services: Services, access: Access) -> None:
+        settings = services.settings
         self._services = services
         self._access = access
-        self._sessions = 0
+        self._room = Room(settings.max_live, settings.max_live_waiting)
+        self._keeper = Keeper(settings.live_resume, settings.max_live)
+        self._lines: set[Line] = set()
+        self._stopping = False
+        self._server: WebServer | None = None
         # Small, and of use to every session: kept as long as the server runs.
         self._judge: SmartTurn | None = None
         self._loading = threading.Thread(target=self._load_judge, name="parley judge", daemon=True)
@@ -60,28 +62,41 @@ class Routes:
         scripts = _Scripts(directory=Path(__file__).parent / "page")
         return [WebSocketRoute(PATH, self._serve), Mount(PAGE_PATH, scripts)]
 
+    def serve_in(self, server: uvicorn.Server) -> None:
+        """Tell of the server in which the routes are, so that they can do more for it."""
+        self._server = WebServer(server, self._stop)
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        for line in self._lines:
+            line.hang_up(RESTART, RESTARTING)
+        await self._keeper.close()
+
     async def _serve(self, socket: WebSocket) -> None:
+        line = Line(socket, self._cut)
         refusal = self._access.refusal(socket.headers, socket.query_params)
         if refusal is not None:
-            await _hang_up(socket, POLICY, refusal)
-            return
-        try:
-            with self._seat():
-                await self._converse(socket)
-        except UnavailableError as error:
-            await _hang_up(socket, FULL, str(error))
+            await line.refuse(POLICY, refusal)
+        elif self._stopping:
+            await line.refuse(RESTART, RESTARTING)
+        else:
+            self._lines.add(line)
+            try:
+                await line.hold(partial(self._converse, line, socket.query_params.get("resume")))
+            finally:
+                self._lines.discard(line)
 
     @asynccontextmanager
     async def guest(self, emit: Emit) -> AsyncIterator[Session]:
         """A seat and a session for a client within this process.
 
         Args:
-            emit: Given the events of the session.
+            emit: Given the events of the session, and of the line before a full room.
 
         Raises:
-            UnavailableError: If the room is full.
+            UnavailableError: If the room is full and so is the line.
         """
-        with self._seat():
+        async with self._room.seat(lambda ahead: emit(queue_event(ahead))):
             session = Session(self._services, lambda: self._judge, emit)
             session.begin()
             try:
@@ -89,33 +104,49 @@ class Routes:
             finally:
                 await session.close()
 
-    @contextmanager
-    def _seat(self) -> Iterator[None]:
-        if self._sessions >= self._services.settings.max_live:
-            raise UnavailableError("The room is full. Try again in a minute.")
-        self._sessions += 1
-        try:
-            yield
-        finally:
-            self._sessions -= 1
+    def _cut(self, socket: WebSocket) -> None:
+        if self._server is not None:
+            self._server.cut(socket)
 
-    async def _converse(self, socket: WebSocket) -> None:
-        await socket.accept()
-        writer = _Writer(socket)
-        session = Session(self._services, lambda: self._judge, writer.put)
-        session.begin()
+    async def _converse(self, line: Line, key: str | None) -> None:
+        """Seat a caller and hold the conversation, a new one or that of the key."""
+        early = Early(line.put)
+        line.take = early.take
+        held = self._keeper.claim(key) if key else None
+        idle = self._services.settings.live_idle
         try:
-            async with asyncio.TaskGroup() as tasks:
-                sending = tasks.create_task(writer.run())
-                tasks.create_task(_read(socket, session, sending))
-        except* WebSocketDisconnect:
-            pass
-        except* _SlowReaderError:
-            await _hang_up(socket, POLICY, "You read too slowly.")
-        except* _FrameTooBigError:
-            await _hang_up(socket, TOO_BIG, f"A frame has at most {MOST_BYTES:,} bytes.")
+            async with self._room.seat(
+                lambda ahead: line.put(queue_event(ahead)), returning=held is not None
+            ):
+                held = self._resume(line, held) if held else self._begin(line)
+                line.take = held.session.take
+                for text in early.kept:
+                    held.session.take(text)
+                await held.session.until_quiet(idle)
+                raise HangUpError(IDLE, f"Nothing was said for {_spell(idle)}.")
+        except FullError as error:
+            raise HangUpError(FULL, str(error)) from error
         finally:
-            await session.close()
+            if held is not None:
+                await self._keeper.part(held, dropped=line.dropped)
+
+    def _begin(self, line: Line) -> Held:
+        session = Session(self._services, lambda: self._judge, line.put)
+        held = Held(session)
+        session.begin()
+        self._hold(line, held)
+        return held
+
+    def _resume(self, line: Line, held: Held) -> Held:
+        line.put(event("parley.resumed", session_id=held.session.id))
+        self._hold(line, held)
+        held.session.resume(line.put)
+        return held
+
+    def _hold(self, line: Line, held: Held) -> None:
+        let_go = partial(line.hang_up, POLICY, ELSEWHERE)
+        for told in self._keeper.hold(held, let_go):
+            line.put(told)
 
     def _load_judge(self) -> None:
         try:
@@ -133,75 +164,8 @@ class _Scripts(StaticFiles):
         return response
 
 
-class _SlowReaderError(Exception):
-    """A client does not take what is sent to it."""
-
-
-class _FrameTooBigError(Exception):
-    """A client sends more at once than anyone needs to."""
-
-
-class _Writer:
-    """Sends the events of a session in order, without ever keeping it waiting."""
-
-    def __init__(self, socket: WebSocket) -> None:
-        self._socket = socket
-        self._waiting: deque[dict[str, Any]] = deque()
-        self._more = asyncio.Event()
-        self._overrun = asyncio.Event()
-
-    def put(self, event: dict[str, Any]) -> None:
-        """Queue an event; beyond the limit, the connection is given up."""
-        if len(self._waiting) >= MOST_WAITING:
-            self._overrun.set()
-            return
-        self._waiting.append(event)
-        self._more.set()
-
-    async def run(self) -> None:
-        """Send until cancelled.
-
-        Raises:
-            _SlowReaderError: If the client does not take what is sent.
-        """
-        tasks = {asyncio.ensure_future(self._send()), asyncio.ensure_future(self._overrun.wait())}
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-            raise _SlowReaderError
-        finally:
-            for task in tasks:
-                task.cancel()
-
-    async def _send(self) -> None:
-        while True:
-            await self._more.wait()
-            self._more.clear()
-            while self._waiting:
-                await self._socket.send_text(json.dumps(self._waiting[0]))
-                self._waiting.popleft()
-
-
-async def _read(socket: WebSocket, session: Session, sending: "asyncio.Task[None]") -> None:
-    try:
-        while True:
-            message = await socket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            text = message.get("text") or message.get("bytes") or ""
-            if len(text) > MOST_BYTES:
-                raise _FrameTooBigError
-            session.take(text)
-    finally:
-        sending.cancel()
-
-
-async def _hang_up(socket: WebSocket, code: int, reason: str) -> None:
-    """Say why, then close: a client that was never accepted sees only a refused handshake."""
-    try:
-        if socket.application_state.name == "CONNECTING":
-            await socket.accept()
-        await asyncio.wait_for(socket.close(code, reason), CLOSING)
-    except (RuntimeError, WebSocketDisconnect, TimeoutError):
-        return  # It is gone already, or does not even take this.
+def _spell(seconds: float) -> str:
+    """A duration in words."""
+    whole = max(1, round(seconds))
+    number, unit = (whole, "second") if whole % 60 else (whole // 60, "minute")
+    return f"{number} {unit}{'' if number == 1 else 's'}"

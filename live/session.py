@@ -1,7 +1,9 @@
 """One conversation over a connection: audio in, turns, replies, history."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from openai.types import realtime
@@ -43,6 +45,9 @@ from live.updates import configured, updated
 from services import Services
 from speech.pcm import Audio
 
+#: What comes in though nobody says anything.
+UNSAID = (realtime.InputAudioBufferAppendEvent, Playhead, Played, CameraFrame)
+
 
 class Session:
     """A conversation; everything in it happens on one event loop.
@@ -52,22 +57,30 @@ class Session:
         judge: Gives what tells whether a pause ends a turn, or None while that is not
             there; then silence decides.
         emit: Queues an event for the client; never waits.
+        clock: Monotonic time, seconds.
     """
 
     def __init__(
-        self, services: Services, judge: Callable[[], SmartTurn | None], emit: Emit
+        self,
+        services: Services,
+        judge: Callable[[], SmartTurn | None],
+        emit: Emit,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id = new_id("sess")
         self._services = services
-        self._emit = emit
+        self._client: Emit | None = emit
+        self._clock = clock
+        self._last_said = clock()
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         info = services.engine().info
         self._config = Config(info).with_engine(info)
-        self._items = Items()
+        self._items = Items(self._tell_deleted)
         self._hearing = Hearing(self._config.turns, judge, self._follow)
         self._anticipation = Anticipation(services, self._tell_so_far)
-        self._camera = Camera(info, emit)
+        self._camera = Camera(info, self._emit)
         self._user_item = new_id("item")
-        self._speaker = Speaker(services, self._items, emit, self._show, self._speaking)
+        self._speaker = Speaker(services, self._items, self._emit, self._show, self._speaking)
         self._tasks: set[asyncio.Task[None]] = set()
         self._responses = Responses(
             self._speaker,
@@ -99,6 +112,38 @@ class Session:
         self._tell_engine()
         self._show("listening")
 
+    def suspend(self) -> None:
+        """The connection is gone: as if somebody hung up in mid-word, but nothing is forgotten."""
+        self._client = None
+        self._speaker.interrupt("client_cancelled")
+        self._anticipation.stop()
+        self._hearing.clear()
+        self._state = ""
+
+    def resume(self, emit: Emit) -> None:
+        """Go on over another connection."""
+        self._client = emit
+        self._last_said = self._clock()
+        self._show("listening")
+
+    async def until_quiet(self, seconds: float) -> None:
+        """Wait until nobody has said anything for so long; 0 waits for ever.
+
+        Raises:
+            Whatever went wrong inside the session.
+        """
+        while True:
+            if seconds and self.quiet >= seconds:
+                return
+            await asyncio.wait({self._broken}, timeout=seconds - self.quiet if seconds else None)
+            if self._broken.done():
+                self._broken.result()
+
+    @property
+    def quiet(self) -> float:
+        """For how long nobody has said anything, seconds."""
+        return 0.0 if self._speaker.working else self._clock() - self._last_said
+
     async def close(self) -> None:
         """Stop whatever runs."""
         await self._speaker.close()
@@ -114,6 +159,8 @@ class Session:
         try:
             given = read(text)
             event_id = getattr(given, "event_id", None)
+            if not isinstance(given, UNSAID):
+                self._last_said = self._clock()
             self._act(given)
         except ProtocolError as error:
             self._emit(
@@ -140,7 +187,7 @@ class Session:
 
     def _delete(self, given: realtime.ConversationItemDeleteEvent) -> None:
         self._items.delete(given.item_id)
-        self._emit(event("conversation.item.deleted", item_id=given.item_id))
+        self._tell_deleted(given.item_id)
 
     def _retrieve(self, given: realtime.ConversationItemRetrieveEvent) -> None:
         item = self._items.get(given.item_id).as_event()
@@ -269,9 +316,13 @@ class Session:
 
     def _create(self, given: realtime.ConversationItemCreateEvent) -> None:
         item = Item.created(given.item, self._config.info)
+        if item.text:
+            item.text = self._services.text(item.text)
         previous = self._items.add(item, given.previous_item_id)
         if item.role == "user" and self._config.interrupts:
             self._speaker.interrupt("turn_detected")
+            if self._state == "thinking":
+                self._show("listening")  # The reply was dropped before the client knew of it.
         self._announce(item, previous)
 
     def _truncate(self, given: realtime.ConversationItemTruncateEvent) -> None:
@@ -289,7 +340,10 @@ class Session:
         )
 
     def _update(self, given: realtime.SessionUpdateEvent) -> None:
-        self._set(updated(self._config, given.session, self._services.engine))
+        config = updated(self._config, given.session, self._services.engine)
+        if config.instructions.strip():
+            config = replace(config, instructions=self._services.text(config.instructions))
+        self._set(config)
         self._emit(event("session.updated", session=self._config.as_event(self.id)))
 
     def _configure(self, given: Configure) -> None:
@@ -327,11 +381,21 @@ class Session:
     def _look(self, given: CameraFrame) -> None:
         self._camera.look(given.image, self._hearing.turns.received)
 
+    def _tell_deleted(self, item_id: str) -> None:
+        self._emit(event("conversation.item.deleted", item_id=item_id))
+
     def _announce(self, item: Item, previous: str | None, *, done: bool = True) -> None:
         shown = item.as_event()
         self._emit(event("conversation.item.added", previous_item_id=previous, item=shown))
         if done:
             self._emit(event("conversation.item.done", previous_item_id=previous, item=shown))
+
+    def _emit(self, told: dict[str, Any]) -> None:
+        if self._client is None:
+            return
+        if told["type"] != "error":
+            self._last_said = self._clock()  # Either the person did something, or the reply did.
+        self._client(told)
 
     def _speaking(self, on: bool) -> None:
         self._hearing.turns.speaking(on)
@@ -357,4 +421,9 @@ class Session:
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self._broken.done():
+            self._broken.set_exception(error)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 #: How often it is looked whether the listener has heard everything, seconds.
 LISTENING_STEP = 0.05
+#: When to try again where there is no room, seconds: what a refused request says as well.
+RESET = 60.0
 
 
 class Speaker:
@@ -49,6 +52,12 @@ class Speaker:
         self._pacer: Pacer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.reply: Reply | None = None
+
+    @property
+    def working(self) -> bool:
+        """Whether a reply that was asked for is being made."""
+        reply = self.reply
+        return reply is not None and reply.released.is_set() and not reply.made
 
     def start(self, reply: Reply, turn: Turn, config: Config, before: Item | None = None) -> None:
         """Begin a reply and make it the current one; nothing is sent before its release.
@@ -136,11 +145,13 @@ class Speaker:
 
     async def _run(self, reply: Reply, events: AsyncGenerator[Event]) -> None:
         try:
+            reply.cancel.check()  # A guess that was stale before it began costs nothing.
             async for given in events:
                 self._mark(reply, given)
                 if isinstance(given, TextDelta | AudioChunk):
                     await reply.released.wait()
                     self._pass_on(reply, given)
+            reply.made = True
             await reply.released.wait()
             await self._complete(reply)
         except CancelledError:
@@ -196,12 +207,23 @@ class Speaker:
         previous = self._items.add(reply.item)
         shown = reply.item.as_event()
         self._emit(event("response.created", response=reply.as_event("in_progress")))
+        self._emit(event("rate_limits.updated", rate_limits=[self._limit()]))
         self._emit(
             event("response.output_item.added", response_id=reply.id, output_index=0, item=shown)
         )
         self._emit(event("conversation.item.added", previous_item_id=previous, item=shown))
         self._emit(event("response.content_part.added", part=reply.part(""), **reply.place))
         return self._pacer
+
+    def _limit(self) -> dict[str, Any]:
+        """How many requests the server takes at once, and how many more it would take now."""
+        turnstile = self._services.turnstile
+        return {
+            "name": "requests",
+            "limit": turnstile.limit,
+            "remaining": turnstile.remaining,
+            "reset_seconds": 0.0 if turnstile.remaining else RESET,
+        }
 
     def _send(self, reply: Reply, samples: NDArray[np.int16]) -> None:
         if self.reply is reply:  # Else it was interrupted while this slice was on its way.

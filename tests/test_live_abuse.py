@@ -1,4 +1,4 @@
-"""What strangers send to a live conversation, over raw WebSockets."""
+"""What strangers send to a live conversation, while somebody else goes on with theirs."""
 
 import asyncio
 import base64
@@ -7,97 +7,186 @@ import time
 
 import numpy as np
 import pytest
+from live_line import RATE, ask, dial, drop, ending, flood, neighbour, receive, say, silence, speech
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from live.routes import MOST_WAITING, _SlowReaderError, _Writer
+from engines.base import Cancel
+from live.line import POLICY, TOO_BIG
 
-RATE = 24_000
+
+@pytest.fixture(scope="module", autouse=True)
+def warm(services):
+    """The models are loaded before anybody is waiting for an answer."""
+    with services.models.use(*services.engine().models("sqa", "en"), cancel=Cancel()):
+        pass
 
 
 @pytest.fixture
-def address(page_url):
-    return page_url.replace("http://", "ws://") + "v1/realtime?model=default"
+def beside(page_url):
+    """Runs what a stranger does while a neighbour is being answered."""
+
+    def run(abuse):
+        async def both():
+            async with neighbour(page_url):
+                return await abuse
+
+        return asyncio.run(both())
+
+    return run
 
 
-async def receive(line, kind):
-    while True:
-        event = json.loads(await asyncio.wait_for(line.recv(), 20))
-        if event["type"] == kind:
-            return event
-
-
-async def works(address):
-    """A new caller is served."""
-    async with connect(address) as line:
+async def provoke(url, *sent):
+    """Send what is wrong; returns the error. The line stays open."""
+    async with dial(url) as line:
         await receive(line, "session.created")
+        for text in sent:
+            await line.send(text)
+        error = (await receive(line, "error"))["error"]
+        await say(line, "input_audio_buffer.clear")
+        await receive(line, "input_audio_buffer.cleared")
+        return error
 
 
-def speech(samples):
-    return json.dumps(
-        {
-            "type": "input_audio_buffer.append",
-            "audio": base64.b64encode(samples.astype("<i2").tobytes()).decode(),
-        }
-    )
+def append(audio):
+    return json.dumps({"type": "input_audio_buffer.append", "audio": audio})
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    ["", "{", "[]", "null", "5", '"text"', "[" * 50_000, b"\x00\xff\xfe", '{"type": {}}'],
-    ids=lambda value: repr(value)[:12],
-)
-def test_garbage_gets_an_error_and_the_line_stays_open(address, garbage):
+def update(**audio):
+    session = {"type": "realtime", "audio": {"input": audio}}
+    return json.dumps({"type": "session.update", "session": session})
+
+
+def message(*content, **fields):
+    item = {"type": "message", "role": "user", "content": list(content), **fields}
+    return json.dumps({"type": "conversation.item.create", "item": item})
+
+
+def playhead(audio_ms):
+    return f'{{"type": "parley.playhead", "item_id": "x", "audio_ms": {audio_ms}}}'
+
+
+ODD = base64.b64encode(b"abc").decode()
+WRONG = {
+    "nothing": ("", "invalid_json"),
+    "half": ("{", "invalid_json"),
+    "words": ("not json", "invalid_json"),
+    "nan": (playhead("NaN"), "invalid_json"),
+    "deep": ("[" * 100_000, "invalid_json"),
+    "binary": (b"\x00\xff\xfe", "invalid_json"),
+    "empty binary": (b"", "invalid_json"),
+    "list": ("[]", "invalid_event"),
+    "null": ("null", "invalid_event"),
+    "number": ("5", "invalid_event"),
+    "string": ('"text"', "invalid_event"),
+    "no type": ("{}", "unknown_event"),
+    "object as type": ('{"type": {}}', "unknown_event"),
+    "number as type": ('{"type": 3}', "unknown_event"),
+    "unknown event": ('{"type": "session.explode"}', "unknown_event"),
+    "unknown of ours": ('{"type": "parley.explode"}', "unknown_event"),
+    "long type": (json.dumps({"type": "x" * 1_000_000}), "unknown_event"),
+    "no base64": (append("%%%"), "invalid_audio"),
+    "foreign base64": (append("äöü="), "invalid_audio"),
+    "odd bytes": (append(ODD), "invalid_audio"),
+    "odd bytes in an item": (message({"type": "input_audio", "audio": ODD}), "invalid_audio"),
+    "other rate": (update(format={"type": "audio/pcm", "rate": 16_000}), "invalid_event"),
+    "other format": (update(format={"type": "audio/pcmu"}), "invalid_value"),
+    "negative time": (
+        playhead("-1"),
+        "invalid_event",
+    ),
+    "endless time": (
+        playhead("1e999"),
+        "invalid_event",
+    ),
+    "long id": (message({"type": "input_text", "text": "a"}, id="x" * 100_000), "invalid_value"),
+    "long text": (message({"type": "input_text", "text": "a" * 500_000}), "refused"),
+    "no such item": (
+        json.dumps({"type": "conversation.item.delete", "item_id": "y" * 9999}),
+        "item_not_found",
+    ),
+}
+
+
+@pytest.mark.parametrize(("sent", "code"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_gets_an_error_and_the_line_stays_open(page_url, sent, code):
+    error = asyncio.run(provoke(page_url, sent))
+    assert error["code"] == code, error
+    assert 10 < len(error["message"]) < 600
+
+
+def test_all_of_it_at_once_disturbs_nobody(page_url, beside):
     async def converse():
-        async with connect(address) as line:
+        async with dial(page_url) as line:
             await receive(line, "session.created")
-            await line.send(garbage)
-            error = (await receive(line, "error"))["error"]
-            await line.send('{"type": "input_audio_buffer.clear"}')
-            await receive(line, "input_audio_buffer.cleared")
-            return error
+            for sent, _ in WRONG.values():
+                await line.send(sent)
+            return [(await receive(line, "error"))["error"]["code"] for _ in WRONG]
 
-    error = asyncio.run(converse())
-    assert error["code"] in {"invalid_json", "unknown_event", "invalid_event"}
-    assert len(error["message"]) < 300
+    assert beside(converse()) == [code for _, code in WRONG.values()]
 
 
-def test_a_huge_frame_ends_the_call_with_a_reason(address):
+def test_a_huge_frame_ends_only_its_own_call(page_url, beside):
     async def converse():
-        async with connect(address, max_size=None) as line:
+        async with dial(page_url, max_size=None) as line:
             await receive(line, "session.created")
             await line.send("x" * 10_000_000)
-            with pytest.raises(ConnectionClosed) as caught:
-                while True:
-                    await asyncio.wait_for(line.recv(), 20)
-        await works(address)
-        return caught.value.rcvd
+            return await ending(line)
 
-    close = asyncio.run(converse())
-    assert close.code == 1009
-    assert "bytes" in close.reason
+    assert beside(converse())[0] == TOO_BIG
 
 
-def test_a_minute_at_once_is_bounded(address):
+def test_a_minute_at_once_is_bounded(page_url, beside):
+    assert beside(provoke(page_url, *[silence(1)] * 60))["code"] == "rate_limit_exceeded"
+
+
+def test_a_flood_ends_only_its_own_call(page_url, beside):
     async def converse():
-        # The client would not see the end of the call behind events it has no room for.
-        async with connect(address, max_queue=None) as line:
+        async with dial(page_url) as line:
             await receive(line, "session.created")
-            second = speech(np.zeros(RATE, np.int16))
-            for _ in range(60):
-                await line.send(second)
-            return (await receive(line, "error"))["error"]
+            return await flood(line, silence(0.02))
 
-    assert asyncio.run(converse())["code"] == "rate_limit_exceeded"
+    code, reason = beside(converse())
+    assert code == POLICY and "too fast" in reason
+
+
+def test_requests_without_end_leave_places_for_others(page_url, beside, services):
+    """Who asks for one reply after the other, each before the last was begun."""
+
+    async def converse():
+        async with dial(page_url) as line:
+            await receive(line, "session.created")
+            least = services.turnstile.limit
+            for _ in range(200):
+                await ask(line, "Count to one hundred.")
+                least = min(least, services.turnstile.remaining)
+                await asyncio.sleep(0.002)
+            return least
+
+    # The neighbour's, the stranger's newest, and those that are being stopped.
+    assert beside(converse()) >= services.turnstile.limit // 2
+
+
+def test_one_response_at_a_time(page_url):
+    async def converse():
+        async with dial(page_url) as line:
+            await ask(line, "Say yes.")
+            await say(line, "response.create")
+            error = (await receive(line, "error"))["error"]
+            return error, await receive(line, "response.done")
+
+    error, done = asyncio.run(converse())
+    assert error["code"] == "conversation_already_has_active_response"
+    assert done["response"]["status"] == "completed"
 
 
 @pytest.mark.parametrize("phase", ["hearing", "thinking", "speaking"])
-def test_hanging_up_in_any_phase_frees_everything(address, services, question, phase):
+def test_hanging_up_in_any_phase_frees_everything(page_url, services, question, beside, phase):
     pcm = question.resampled(RATE).pcm16()
     pcm = np.concatenate([pcm, np.zeros(RATE, np.int16)])
 
     async def converse():
-        line = await connect(address)
+        line = await dial(page_url)
         state = None
         sent = 0
         while state != phase:
@@ -109,84 +198,50 @@ def test_hanging_up_in_any_phase_frees_everything(address, services, question, p
                 state = event.get("state", state)
             except TimeoutError:
                 continue
-        line.transport.abort()
-        deadline = time.monotonic() + 20
-        while services.turnstile.active and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        await works(address)
+        await drop(line)
 
-    asyncio.run(converse())
+    beside(converse())
+    deadline = time.monotonic() + 30
+    while services.turnstile.active and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert services.turnstile.active == 0
 
 
-def test_a_full_room_says_so_and_empties(address, services):
-    async def converse():
-        lines = [await connect(address) for _ in range(services.settings.max_live)]
-        for line in lines:
-            await receive(line, "session.created")
-        late = await connect(address)
-        with pytest.raises(ConnectionClosed) as caught:
-            await asyncio.wait_for(late.recv(), 10)
-        for line in lines:
-            await line.close()
-        await asyncio.sleep(0.5)
-        await works(address)
-        return caught.value.rcvd
+def test_two_hundred_connects_at_once(page_url, beside, services):
+    seats, places = services.settings.max_live, services.settings.max_live_waiting
 
-    close = asyncio.run(converse())
-    assert close.code == 1013
-    assert "full" in close.reason
-
-
-def test_two_hundred_connects_at_once(address):
-    async def knock():
+    async def knock(leave):
         try:
-            async with connect(address, open_timeout=30) as line:
-                await asyncio.wait_for(line.recv(), 30)
-                return "served"
+            async with dial(page_url, open_timeout=60) as line:
+                event = json.loads(await asyncio.wait_for(line.recv(), 60))
+                await leave.wait()
+                return event["type"]
         except ConnectionClosed as closed:
             return closed.rcvd.reason if closed.rcvd else "dropped"
 
     async def converse():
-        answers = await asyncio.gather(*(knock() for _ in range(200)))
-        await asyncio.sleep(1)
-        await works(address)
+        leave = asyncio.Event()
+        knocks = [asyncio.create_task(knock(leave)) for _ in range(200)]
+        while sum(task.done() for task in knocks) < 200 - (seats - 1) - places:
+            await asyncio.sleep(0.05)
+        leave.set()
+        answers = await asyncio.gather(*knocks)
+        async with dial(page_url) as line:
+            await receive(line, "session.created")
         return answers
 
-    answers = asyncio.run(converse())
-    assert answers.count("served") >= 1
-    assert all(answer == "served" or "full" in answer for answer in answers)
+    answers = beside(converse())
+    assert answers.count("session.created") == seats - 1
+    assert answers.count("parley.queue") == places
+    full = [answer for answer in answers if answer.startswith("The room is full and so is")]
+    assert len(full) == 200 - (seats - 1) - places
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", "null"])
-def test_pages_of_others_are_refused(address, origin):
-    async def converse():
-        async with connect(address, origin=origin) as line:
-            with pytest.raises(ConnectionClosed) as caught:
-                await asyncio.wait_for(line.recv(), 10)
-        return caught.value.rcvd
-
-    close = asyncio.run(converse())
-    assert close.code == 1008
-    assert "not from here" in close.reason
-
-
-def test_who_never_reads_is_given_up():
-    """Whatever the network buffers: what waits here is bounded."""
-
-    class Stuck:
-        async def send_text(self, text):
-            await asyncio.Event().wait()
+def test_small_frames_that_unpack_to_huge_ones_are_not_taken(page_url):
+    """The server makes no use of compression, so what is small stays small."""
 
     async def converse():
-        writer = _Writer(Stuck())
-        sending = asyncio.create_task(writer.run())
-        for number in range(MOST_WAITING * 3):
-            writer.put({"number": number})
-            if number % 500 == 0:
-                await asyncio.sleep(0)
-        with pytest.raises(_SlowReaderError):
-            await asyncio.wait_for(sending, 5)
-        return len(writer._waiting)
+        async with connect(page_url.replace("http", "ws") + "v1/realtime") as line:
+            return line.protocol.extensions
 
-    assert asyncio.run(converse()) <= MOST_WAITING
+    assert asyncio.run(converse()) == []

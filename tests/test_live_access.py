@@ -30,8 +30,24 @@ def test_programs_elsewhere_need_a_key(settings):
     assert "PARLEY_API_KEY" in access(**settings).refusal(HOST, {})
     closed = access(**settings, api_key="secret")
     assert closed.refusal(HOST, {}) == "Wrong or missing API key."
-    assert closed.refusal({**HOST, "authorization": "Bearer wrong"}, {})
+    for wrong in ("wrong", "s\u00e9cret", "secret ", ""):
+        assert closed.refusal({**HOST, "authorization": f"Bearer {wrong}"}, {})
     assert closed.refusal({**HOST, "authorization": "Bearer secret"}, {}) is None
+
+
+@pytest.mark.parametrize("settings", [{"host": "0.0.0.0"}, {"share": True}, {"auth": "a:b"}])
+def test_programs_elsewhere_need_no_key_if_told_so(settings):
+    assert access(**settings, live_open=True).refusal(HOST, {}) is None
+    assert access(**settings, live_open=True).refusal(FOREIGN, {}) is not None
+    locked = access(**settings, live_open=True, api_key="secret")
+    assert locked.refusal(HOST, {}) == "Wrong or missing API key."
+
+
+@pytest.mark.parametrize("origin", ["http://[", "https://", "null", "https://parley.example"])
+def test_an_origin_that_is_none_stays_out(origin):
+    for headers in ({**HOST, "origin": origin}, {"origin": origin}, {"host": "", "origin": origin}):
+        door = access()
+        assert door.refusal(headers, {"token": door.issue()}) == "This page is not from here."
 
 
 def test_a_key_that_is_set_is_asked_for_here_too():

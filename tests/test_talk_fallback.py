@@ -7,8 +7,6 @@ import pytest
 from conftest import SAMPLES
 from plain_proxy import proxied
 
-from errors import EngineError
-
 pytestmark = pytest.mark.browser
 pytest_plugins = ["talk_fixtures"]
 

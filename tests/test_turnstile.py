@@ -90,8 +90,10 @@ def test_no_wait_while_there_is_room():
 def test_first_come_first_served_and_everybody_knows_their_place():
     gate = Turnstile(1, 3)
     inside = enter(gate)
+    assert (gate.limit, gate.remaining) == (4, 3)
     line = line_up(gate, 3)
     assert (gate.active, gate.waiting) == (1, 3)
+    assert (gate.limit, gate.remaining) == (4, 0)
     for visitor, told in zip(line, [[0], [1, 0], [2, 1, 0]], strict=True):
         assert not any(other.inside.is_set() for other in line[line.index(visitor) :])
         inside.leave()
