@@ -7,6 +7,8 @@ import { Line } from "./line.js";
 const REVERBERATION = 250;
 /** An error that names an event with such an id refuses a setting. */
 export const SETTING = "setting.";
+/** While more than this waits to be sent, bytes, speech goes before pictures. */
+const CONGESTED = 64_000;
 /** A press shorter than this is a slip, frames of 20 ms. */
 const SHORTEST_PRESS = 8;
 
@@ -142,6 +144,11 @@ export class Client {
     };
     this.send("conversation.item.create", { item });
     this.send("response.create");
+  }
+
+  /** Shows a picture: a JPEG in base64. */
+  see(image) {
+    if (this.line.backlog < CONGESTED) this.send("parley.camera", { image });
   }
 
   /** Stops the reply by hand, whether it sounds already or not. */

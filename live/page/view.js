@@ -1,7 +1,8 @@
 /* The talk tab: what is pressed becomes calls of the client, what it tells becomes visible. */
 
-import { NoMicrophone, whyNoMicrophone } from "./audio.js";
+import { Camera } from "./camera.js";
 import { Client } from "./client.js";
+import { NoDevice, whyNone } from "./devices.js";
 import { Dialogue } from "./dialogue.js";
 import { Settings } from "./settings.js";
 import { mouthToEar, ms, percentile } from "./waterfall.js";
@@ -38,9 +39,13 @@ class View {
       lost: () => this.lostMicrophone(),
     });
     this.settings = new Settings(this.find("side"), this.client);
+    this.camera = new Camera(this.find("camera"), this.find("preview"), {
+      frame: (jpeg) => this.client.see(jpeg),
+      tell: (words) => this.note(words),
+    });
     this.wire();
     this.find("side").open = matchMedia("(min-width: 721px)").matches;
-    this.note(whyNoMicrophone());
+    this.note(whyNone("audio"));
     this.show();
   }
 
@@ -119,7 +124,7 @@ class View {
       if (microphone) await this.client.openMicrophone();
       await this.client.open();
     } catch (error) {
-      if (!(error instanceof NoMicrophone)) this.client.hangUp();
+      if (!(error instanceof NoDevice)) this.client.hangUp();
       this.note(error.message || "The sound did not start. Reload the page.");
     }
     this.show();
@@ -173,7 +178,12 @@ class View {
       case "parley.timings":
         this.count(event);
         break;
+      case "parley.engine":
+        this.camera.setEngine(this.settings.chosenEngine);
+        break;
       case "error":
+        if (event.error.code === "cannot_see") this.camera.switchOff();
+        this.camera.setEngine(this.settings.chosenEngine);
         // A reply that ends by itself just before it is stopped is no news.
         if (event.error.code !== "response_cancel_not_active") this.note(event.error.message);
         break;
@@ -201,6 +211,7 @@ class View {
     else if (state === "open") this.note("");
     this.root.dataset.line = state;
     if (state !== "open") this.state = "listening";
+    if (state === "closed") this.camera.switchOff();
     this.show();
   }
 
