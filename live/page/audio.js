@@ -64,9 +64,15 @@ export class Microphone {
   }
 }
 
+/** A flush is answered within this time, ms. */
+const FLUSHED = 200;
+
 /** The loudspeaker; see playback-worklet.js for what it reports. */
 export class Loudspeaker {
-  /** @param onReport called with each message of the worklet */
+  /**
+   * @param onReport called with each message of the worklet, with `heard` added, how much has
+   *   left the loudspeaker, ms, and `at`, when the sample of `time` does, on the page's clock
+   */
   static async open(onReport) {
     const loudspeaker = new Loudspeaker();
     const context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
@@ -76,7 +82,12 @@ export class Loudspeaker {
       numberOfInputs: 0,
       outputChannelCount: [1],
     });
-    loudspeaker.node.port.onmessage = ({ data }) => onReport(data);
+    loudspeaker.node.port.onmessage = ({ data }) => {
+      const { latency } = loudspeaker;
+      const heard = Math.max(0, data.ms - latency * 1000);
+      const at = performance.now() + (data.time - context.currentTime + latency) * 1000;
+      onReport({ ...data, heard, at });
+    };
     loudspeaker.node.connect(context.destination);
     await context.resume();
     return loudspeaker;
@@ -99,7 +110,9 @@ export class Loudspeaker {
     this.node.port.postMessage({ type: "flush", at: this.context.currentTime });
   }
 
+  /** Silence, and then the end: what was heard until then is reported. */
   close() {
-    this.context.close();
+    this.flush();
+    setTimeout(() => this.context.close(), FLUSHED);
   }
 }
