@@ -4,83 +4,13 @@ The real server is at its end; `Between` says to the page what that one does not
 in a test: that the room is full, that it restarts, that it remembers.
 """
 
-import json
 import re
 
 import pytest
+from between import Between
 
 pytest_plugins = ["talk_fixtures"]
 pytestmark = pytest.mark.browser
-
-
-class Between:
-    """Stands on the line, in the middle of each connection.
-
-    Attributes:
-        urls: Of the connections so far.
-        sent: What the page sent on the newest one.
-        holds: What the server says is kept back; see `let_go`.
-        resumes: The server's greeting says that it remembers.
-    """
-
-    def __init__(self, caller):
-        self.urls: list[str] = []
-        self.sent: list[dict] = []
-        self.holds = False
-        self.resumes = False
-        self._held: list[str] = []
-        caller.page.route_web_socket(re.compile("/v1/realtime"), self._connect)
-
-    def _connect(self, socket):
-        self.urls.append(socket.url)
-        self.sent = []
-        self._socket = socket
-        self._server = socket.connect_to_server()
-        server, sent = self._server, self.sent
-
-        def from_page(text):
-            sent.append(json.loads(text))
-            server.send(text)
-
-        socket.on_message(from_page)
-        server.on_message(self._pass_on)
-
-    def _pass_on(self, text):
-        if self.holds:
-            self._held.append(text)
-            return
-        event = json.loads(text)
-        if event["type"] == "parley.session":
-            return  # The keys are those of this test.
-        if event["type"] != "session.created":
-            self._socket.send(text)
-            return
-        if self.resumes:
-            self.say("parley.resumed", session_id=event["session"]["id"])
-        else:
-            self._socket.send(text)
-        self.say("parley.session", resume=f"key-{len(self.urls)}", seconds=30)
-
-    def say(self, kind, **fields):
-        """Say something to the page."""
-        self._socket.send(json.dumps({"type": kind, **fields}))
-
-    def let_go(self):
-        """What was kept back reaches the page."""
-        self.holds = False
-        for text in self._held:
-            self._pass_on(text)
-        self._held = []
-
-    def hang_up(self, code, reason):
-        """Close both halves."""
-        self._server.close()
-        self._socket.close(code=code, reason=reason)
-
-    def told(self):
-        """What the page retold on the newest connection."""
-        items = [event["item"] for event in self.sent if event["type"].endswith("item.create")]
-        return [item["content"][0]["text"] for item in items]
 
 
 def test_a_full_room_is_waited_for(open_talk):
@@ -152,7 +82,7 @@ def test_a_reply_cut_by_a_drop_is_truncated_once_resumed(open_talk):
     between.resumes = True
     between.hang_up(1012, "The server restarts.")
     caller.wait_for(lambda: len(between.urls) == 2 and len(between.sent) > 2, what="the next line")
-    (truncate,) = (event for event in between.sent if event["type"].endswith("truncate"))
+    (truncate,) = between.of("conversation.item.truncate")
     assert truncate["audio_end_ms"] >= 200
     assert not between.told()
 

@@ -1,35 +1,10 @@
 """What can be set in the talk tab: told to the server, refused by it, kept for the next visit."""
 
 import pytest
+from between import EMBEDDED, SEER
 
 pytest_plugins = ["talk_fixtures"]
 pytestmark = pytest.mark.browser
-
-ENGINES = [
-    {"name": "embedded", "title": "Embedded (CPU)", "can_see": False},
-    {"name": "seer", "title": "Seer", "can_see": True},
-]
-EMBEDDED = {
-    **ENGINES[0],
-    "can_clone": False,
-    "hears": ["en", "*"],
-    "speaks": ["en"],
-    "voices": [{"name": "heart", "language": "en", "description": "A calm woman."}],
-    "notes": "A small chat model.",
-    "engines": ENGINES,
-}
-SEER = {
-    **ENGINES[1],
-    "can_clone": True,
-    "hears": ["en", "zh"],
-    "speaks": ["en", "zh"],
-    "voices": [
-        {"name": "ann", "language": "en", "description": "Young."},
-        {"name": "bob", "language": "en", "description": "Old."},
-    ],
-    "notes": "",
-    "engines": ENGINES,
-}
 
 
 def control(name):

@@ -1,20 +1,10 @@
 /* Microphone and loudspeaker, as the client needs them. */
 
+import { askFor, letGo } from "./devices.js";
+
 export const RATE = 24_000;
 
 const here = (file) => new URL(file, import.meta.url).href;
-
-/** Why there is no microphone, in words for the person. */
-export class NoMicrophone extends Error {}
-
-/** What is known before asking: the reason that no microphone can be had, or null. */
-export function whyNoMicrophone() {
-  if (window.isSecureContext && navigator.mediaDevices) return null;
-  return (
-    "Browsers give the microphone to https pages and to localhost only, and this page is neither. " +
-    "Open it over https (for example with --share), or type below."
-  );
-}
 
 /** Frames of the microphone, 20 ms each. */
 export class Microphone {
@@ -23,22 +13,18 @@ export class Microphone {
    * @param onLost called when the device is pulled out, or taken away
    */
   static async open(onFrame, onLost) {
-    const reason = whyNoMicrophone();
-    if (reason) throw new NoMicrophone(reason);
     const microphone = new Microphone();
+    const wanted = {
+      channelCount: 1,
+      echoCancellation: true,
+      noiseSuppression: true,
+      autoGainControl: true,
+    };
     try {
-      microphone.stream = await navigator.mediaDevices.getUserMedia({
-        audio: {
-          channelCount: 1,
-          echoCancellation: true,
-          noiseSuppression: true,
-          autoGainControl: true,
-        },
-      });
-      await microphone.listen(onFrame);
+      await askFor("audio", wanted, (stream) => microphone.listen(stream, onFrame));
     } catch (error) {
       microphone.close();
-      throw new NoMicrophone(inWords(error));
+      throw error;
     }
     microphone.track.addEventListener("ended", onLost);
     return microphone;
@@ -48,7 +34,8 @@ export class Microphone {
     return this.stream.getAudioTracks()[0];
   }
 
-  async listen(onFrame) {
+  async listen(stream, onFrame) {
+    this.stream = stream;
     let source;
     try {
       this.context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
@@ -72,14 +59,20 @@ export class Microphone {
   }
 
   close() {
-    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    letGo(this.stream);
     this.context?.close();
   }
 }
 
+/** A flush is answered within this time, ms. */
+const FLUSHED = 200;
+
 /** The loudspeaker; see playback-worklet.js for what it reports. */
 export class Loudspeaker {
-  /** @param onReport called with each message of the worklet */
+  /**
+   * @param onReport called with each message of the worklet, with `heard` added, how much has
+   *   left the loudspeaker, ms, and `at`, when the sample of `time` does, on the page's clock
+   */
   static async open(onReport) {
     const loudspeaker = new Loudspeaker();
     const context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
@@ -89,7 +82,12 @@ export class Loudspeaker {
       numberOfInputs: 0,
       outputChannelCount: [1],
     });
-    loudspeaker.node.port.onmessage = ({ data }) => onReport(data);
+    loudspeaker.node.port.onmessage = ({ data }) => {
+      const { latency } = loudspeaker;
+      const heard = Math.max(0, data.ms - latency * 1000);
+      const at = performance.now() + (data.time - context.currentTime + latency) * 1000;
+      onReport({ ...data, heard, at });
+    };
     loudspeaker.node.connect(context.destination);
     await context.resume();
     return loudspeaker;
@@ -112,23 +110,9 @@ export class Loudspeaker {
     this.node.port.postMessage({ type: "flush", at: this.context.currentTime });
   }
 
+  /** Silence, and then the end: what was heard until then is reported. */
   close() {
-    this.context.close();
-  }
-}
-
-function inWords(error) {
-  switch (error.name) {
-    case "NotAllowedError":
-      return (
-        "The browser does not let this page use the microphone. Allow it beside the address, " +
-        "then press again. Or type below."
-      );
-    case "NotFoundError":
-      return "This machine has no microphone. Plug one in and press again, or type below.";
-    case "NotReadableError":
-      return "Another program holds the microphone. Close it there and press again, or type below.";
-    default:
-      return `The microphone did not start (${error.message}). Press again, or type below.`;
+    this.flush();
+    setTimeout(() => this.context.close(), FLUSHED);
   }
 }

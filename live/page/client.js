@@ -7,6 +7,8 @@ import { Line } from "./line.js";
 const REVERBERATION = 250;
 /** An error that names an event with such an id refuses a setting. */
 export const SETTING = "setting.";
+/** While more than this waits to be sent, bytes, speech goes before pictures. */
+const CONGESTED = 64_000;
 /** A press shorter than this is a slip, frames of 20 ms. */
 const SHORTEST_PRESS = 8;
 
@@ -14,9 +16,10 @@ export class Client {
   /**
    * @param getToken gives a promise of a token for one connection
    * @param on what the client calls:
-   *   event(e): an event of the server; begun(): a session is there, to be told of settings;
-   *   line(state, reason): see `Line`; level(who, value): "me" or "reply", 0..1;
-   *   silenced(item, ms, silentMs); played(item, ms, underruns);
+   *   event(e): an event of the server; begun(resumed): a session is there, to be told of
+   *   settings; line(state, reason): see `Line`; level(who, value): "me" or "reply", 0..1;
+   *   heard(pcm): the server was sent this; sounded(item, pcm, at): the person heard this;
+   *   played(item, ms, underruns); silenced(item, ms, silentMs);
    *   lost(): the microphone was pulled out
    */
   constructor(getToken, on) {
@@ -81,7 +84,7 @@ export class Client {
 
   #begin(resumed) {
     this.#tellTurns();
-    this.on.begun();
+    this.on.begun(resumed);
     if (resumed) this.#truncate();
     else this.#retell();
     this.cut = null;
@@ -144,6 +147,11 @@ export class Client {
     this.send("response.create");
   }
 
+  /** Shows a picture: a JPEG in base64. */
+  see(image) {
+    if (this.line.backlog < CONGESTED) this.send("parley.camera", { image });
+  }
+
   /** Stops the reply by hand, whether it sounds already or not. */
   stop() {
     this.send("response.cancel");
@@ -178,7 +186,9 @@ export class Client {
     if (this.mode === "push" && !this.pressed) return;
     this.held++;
     const deaf = this.mode === "half" && (this.reply || performance.now() < this.quietFrom);
-    this.send("input_audio_buffer.append", { audio: toBase64(deaf ? pcm.fill(0) : pcm) });
+    if (deaf) pcm.fill(0);
+    if (this.isOpen) this.on.heard(pcm);
+    this.send("input_audio_buffer.append", { audio: toBase64(pcm) });
   }
 
   #play({ delta, item_id: item, response_id: response }) {
@@ -203,12 +213,10 @@ export class Client {
 
   /** What the playback worklet reports; what has not left the loudspeaker was not heard. */
   #report(report) {
-    const { type, item, ms } = report;
-    const { latency, context } = this.loudspeaker ?? { latency: 0 };
-    const heard = Math.max(0, ms - latency * 1000);
+    const { type, item, ms, heard } = report;
+    if (report.pcm) this.on.sounded(item, report.pcm, report.at);
     if (type === "started" && this.reply?.item === item) {
-      const late = report.time - context.currentTime + latency;
-      const latency_ms = Math.max(0, performance.now() + late * 1000 - this.reply.received);
+      const latency_ms = Math.max(0, report.at - this.reply.received);
       this.send("parley.played", { response_id: this.reply.response, latency_ms });
     } else if (type === "playhead") {
       this.on.level("reply", report.level);

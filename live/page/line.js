@@ -37,6 +37,11 @@ export class Line {
     return this.begun && this.socket.readyState === WebSocket.OPEN;
   }
 
+  /** Bytes that wait to be sent. */
+  get backlog() {
+    return this.socket?.bufferedAmount ?? 0;
+  }
+
   /** Resolves once there is a session, or there will be none: see `isOpen`. */
   async open() {
     if (this.isOpen) return;

@@ -8,20 +8,23 @@
  *   {type: "end", item}                        there is no more of it
  *   {type: "flush", at}                        silence; `at`: context.currentTime at the sending
  *
- * To the page:
- *   {type: "started", item, time}              its first sample goes out at `time`, s
- *   {type: "playhead", item, ms, level, underruns}
- *                                              every 100 ms while it plays: how much was played,
- *                                              the RMS since the last report, and how often sound
- *                                              was due but not there
- *   {type: "ended", item, ms, underruns}       all of it was played
- *   {type: "flushed", item, ms, silentMs}      answers a flush that found something to silence:
- *                                              how much was played, and ms from `at` to silence
+ * To the page; `item` is whose sound it is, `ms` how much of it was played:
+ *   {type: "started", item, ms, time}          its first sample goes out at `time`, s
+ *   {type: "playhead", item, ms, time, pcm, level, underruns}
+ *                                              every 100 ms while it plays: what went out since
+ *                                              the last report (int16, from `time` on), its RMS,
+ *                                              and how often sound was due but not there
+ *   {type: "ended", item, ms, time, pcm, underruns}
+ *                                              all of it was played
+ *   {type: "flushed", item, ms, time, pcm, silentMs}
+ *                                              answers a flush that found something to silence:
+ *                                              ms from `at` to silence
  */
 
 /** An interruption is faded over this time, or it would click. Less than one render quantum. */
 const FADE = Math.round(sampleRate * 0.005);
 const REPORT = Math.round(sampleRate * 0.1);
+const QUANTUM = 128;
 /** Seconds of sound there is room for at first; grows when a server sends further ahead. */
 const ROOM = 4;
 
@@ -83,6 +86,11 @@ class Playback extends AudioWorkletProcessor {
     this.complete = false;
     this.dry = false;
     this.underruns = 0;
+    this.beginReport();
+  }
+
+  beginReport() {
+    this.tape = new Int16Array(REPORT + QUANTUM);
     this.unreported = 0;
     this.power = 0;
   }
@@ -114,10 +122,9 @@ class Playback extends AudioWorkletProcessor {
   advance(out, count) {
     if (this.played === 0 && count > 0) this.report("started", { time: currentTime });
     this.played += count;
-    this.unreported += out.length;
-    for (let index = 0; index < count; index++) this.power += out[index] * out[index];
+    this.keep(out);
     if (this.complete && this.ring.length === 0) {
-      this.report("ended", { underruns: this.underruns });
+      this.reportSound("ended", { underruns: this.underruns });
       this.begin(null);
       return;
     }
@@ -126,25 +133,39 @@ class Playback extends AudioWorkletProcessor {
     this.dry = dry;
     if (this.unreported < REPORT) return;
     const level = Math.sqrt(this.power / this.unreported);
-    this.report("playhead", { level, underruns: this.underruns });
-    this.unreported = 0;
-    this.power = 0;
+    this.reportSound("playhead", { level, underruns: this.underruns });
+    this.beginReport();
   }
 
   /** The last few samples, fading; then nothing. */
   silence(out) {
     for (let index = 0; index < out.length; index++) out[index] *= Math.max(0, 1 - index / FADE);
+    this.keep(out);
     const silentAt = currentTime + FADE / sampleRate;
-    this.report("flushed", { silentMs: (silentAt - this.flushing.at) * 1000 });
+    this.reportSound("flushed", { silentMs: (silentAt - this.flushing.at) * 1000 });
     this.flushing = null;
     this.begin(null);
     for (const waiting of this.pending ?? []) this.audio(waiting);
     this.pending = null;
   }
 
-  report(type, more) {
+  /** Notes what goes out. */
+  keep(out) {
+    if (this.unreported === 0) this.since = currentTime;
+    for (let index = 0; index < out.length; index++) {
+      this.power += out[index] * out[index];
+      this.tape[this.unreported++] = Math.round(out[index] * 32_767);
+    }
+  }
+
+  reportSound(type, more) {
+    const pcm = this.tape.slice(0, this.unreported);
+    this.report(type, { time: this.since, pcm, ...more }, [pcm.buffer]);
+  }
+
+  report(type, more, transfer = []) {
     const ms = (this.played / sampleRate) * 1000;
-    this.port.postMessage({ type, item: this.item, ms, ...more });
+    this.port.postMessage({ type, item: this.item, ms, ...more }, transfer);
   }
 }
 

@@ -52,6 +52,11 @@ export class Settings {
     return this.wishes[name] ?? this.#told(name) ?? DEFAULTS[name];
   }
 
+  /** The engine that answers, as described; null while it is not known, or being changed. */
+  get chosenEngine() {
+    return this.engine?.name === this.value("model") ? this.engine : null;
+  }
+
   /** To a session that has just begun; `client` itself tells it how turns are taken. */
   tell() {
     for (const name of Object.keys(TELL)) {

@@ -1,10 +1,14 @@
 /* The talk tab: what is pressed becomes calls of the client, what it tells becomes visible. */
 
-import { NoMicrophone, whyNoMicrophone } from "./audio.js";
+import { Camera } from "./camera.js";
 import { Client } from "./client.js";
+import { NoDevice, whyNone } from "./devices.js";
 import { Dialogue } from "./dialogue.js";
+import { download } from "./download.js";
+import { Recording } from "./recording.js";
 import { Settings } from "./settings.js";
-import { mouthToEar, ms, percentile } from "./waterfall.js";
+import { Turns } from "./turns.js";
+import { ms } from "./waterfall.js";
 
 /** Quieter than this moves nothing, dB. */
 const FLOOR = -55;
@@ -20,27 +24,40 @@ class View {
     this.root = root;
     this.find = (name) => root.querySelector(`.talk-${name}`);
     this.dialogue = new Dialogue(this.find("dialogue"));
-    this.turns = new Map(); // Mouth to ear by response, ms; spoken turns only.
+    this.turns = new Turns();
+    this.recording = new Recording();
     this.isOver = false; // The person hung up: pressing again begins anew.
+    this.isDownloading = false;
     this.isSaying = false; // A typed message waits for the line.
-    this.typed = false; // The reply that comes answers a typed message.
     this.state = "listening"; // As the server says it.
     this.levels = { me: 0, reply: 0 };
     // Figures for tests: the last interruption and how far the loudspeaker is.
     this.figures = { silentMs: null, playedMs: 0, underruns: 0 };
     this.client = new Client(getToken, {
       event: (event) => this.take(event),
-      begun: () => this.settings.tell(),
+      begun: (resumed) => {
+        this.settings.tell();
+        this.recording.begin(resumed);
+      },
       line: (state, reason) => this.showLine(state, reason),
       level: (who, value) => this.showLevel(who, value),
-      silenced: (item, heardMs, silentMs) => Object.assign(this.figures, { heardMs, silentMs }),
+      heard: (pcm) => this.recording.hear(pcm),
+      sounded: (item, pcm, at) => this.recording.sound(item, pcm, at),
+      silenced: (item, heardMs, silentMs) => {
+        this.recording.interrupt(item);
+        Object.assign(this.figures, { heardMs, silentMs });
+      },
       played: (item, playedMs, underruns) => Object.assign(this.figures, { playedMs, underruns }),
       lost: () => this.lostMicrophone(),
     });
     this.settings = new Settings(this.find("side"), this.client);
+    this.camera = new Camera(this.find("camera"), this.find("preview"), {
+      frame: (jpeg) => this.client.see(jpeg),
+      tell: (words) => this.note(words),
+    });
     this.wire();
     this.find("side").open = matchMedia("(min-width: 721px)").matches;
-    this.note(whyNoMicrophone());
+    this.note(whyNone("audio"));
     this.show();
   }
 
@@ -49,6 +66,7 @@ class View {
     this.find("call").addEventListener("click", () => this.call());
     this.find("mute").addEventListener("click", () => this.mute());
     this.find("stop").addEventListener("click", () => client.stop());
+    this.find("download").addEventListener("click", () => this.download());
     this.find("composer").addEventListener("submit", (event) => {
       event.preventDefault();
       this.say();
@@ -105,7 +123,7 @@ class View {
     this.isSaying = false;
     if (!isOpen) return;
     this.find("text").value = "";
-    this.typed = true;
+    this.turns.typed = true;
     this.client.say(text);
   }
 
@@ -119,7 +137,7 @@ class View {
       if (microphone) await this.client.openMicrophone();
       await this.client.open();
     } catch (error) {
-      if (!(error instanceof NoMicrophone)) this.client.hangUp();
+      if (!(error instanceof NoDevice)) this.client.hangUp();
       this.note(error.message || "The sound did not start. Reload the page.");
     }
     this.show();
@@ -131,7 +149,17 @@ class View {
     this.client.forget();
     this.dialogue.clear();
     this.turns.clear();
+    this.recording.clear();
     this.showFigures();
+    this.showDownload();
+  }
+
+  async download() {
+    this.isDownloading = true; // An hour takes a while.
+    this.showDownload();
+    await download(this.recording, this.client.items, this.turns);
+    this.isDownloading = false;
+    this.showDownload();
   }
 
   mute() {
@@ -144,7 +172,7 @@ class View {
   press(down) {
     if (this.client.mode !== "push") return;
     if (down) this.client.press();
-    else if (this.client.release()) this.typed = false;
+    else if (this.client.release()) this.turns.typed = false;
     this.find("hold").classList.toggle("talk-pressed", this.client.pressed);
     this.show();
   }
@@ -159,40 +187,44 @@ class View {
   take(event) {
     this.dialogue.take(event);
     this.settings.take(event);
+    this.recording.take(event);
+    const { settings } = this;
+    this.turns.take(event, { engine: settings.value("model"), voice: settings.value("voice") });
     switch (event.type) {
       case "parley.state":
         this.state = event.state;
         this.show();
         break;
-      case "input_audio_buffer.speech_started":
-        this.typed = false;
-        break;
-      case "response.created":
-        if (this.typed) this.turns.set(event.response.id, null);
-        break;
       case "parley.timings":
-        this.count(event);
+        this.showFigures();
+        break;
+      case "conversation.item.added":
+      case "conversation.item.done":
+      case "conversation.item.input_audio_transcription.completed":
+        this.showDownload();
+        break;
+      case "parley.engine":
+        this.camera.setEngine(this.settings.chosenEngine);
         break;
       case "error":
+        if (event.error.code === "cannot_see") this.camera.switchOff();
+        this.camera.setEngine(this.settings.chosenEngine);
         // A reply that ends by itself just before it is stopped is no news.
         if (event.error.code !== "response_cancel_not_active") this.note(event.error.message);
         break;
     }
   }
 
-  count({ response_id, marks }) {
-    const took = mouthToEar(marks);
-    if (took === null || this.turns.get(response_id) === null) return;
-    this.turns.set(response_id, took);
-    this.showFigures();
+  showFigures() {
+    const { count, p50_ms, p95_ms } = this.turns.summary();
+    this.find("count").textContent = ["no turns yet", "1 turn"][count] ?? `${count} turns`;
+    this.find("p50").textContent = count ? ms(p50_ms) : "–";
+    this.find("p95").textContent = count ? ms(p95_ms) : "–";
   }
 
-  showFigures() {
-    const all = [...this.turns.values()].filter((took) => took !== null);
-    const turns = all.length === 1 ? "1 turn" : `${all.length} turns`;
-    this.find("count").textContent = all.length ? turns : "no turns yet";
-    this.find("p50").textContent = all.length ? ms(percentile(all, 50)) : "–";
-    this.find("p95").textContent = all.length ? ms(percentile(all, 95)) : "–";
+  showDownload() {
+    const said = [...this.client.items.values()].some(({ text }) => text);
+    this.find("download").disabled = this.isDownloading || !said;
   }
 
   showLine(state, reason) {
@@ -201,6 +233,7 @@ class View {
     else if (state === "open") this.note("");
     this.root.dataset.line = state;
     if (state !== "open") this.state = "listening";
+    if (state === "closed") this.camera.switchOff();
     this.show();
   }
 

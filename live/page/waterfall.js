@@ -21,11 +21,6 @@ function steps(marks) {
   return reached.map((step, index) => ({ ...step, took: step.at - (reached[index - 1]?.at ?? 0) }));
 }
 
-/** Mouth to ear, ms; null where nothing was played. */
-export function mouthToEar(marks) {
-  return marks.first_played ?? null;
-}
-
 /** An empty line, folded; `fillWaterfall` puts the marks in. */
 export function makeWaterfall() {
   const details = element("details", "talk-waterfall");
@@ -54,12 +49,6 @@ export function fillWaterfall(details, marks) {
   place.append(bar);
   details.querySelector("summary").replaceChildren(figure, place);
   details.querySelector(".talk-steps").replaceChildren(...items);
-}
-
-/** The p-th percentile (0 to 100), nearest rank. */
-export function percentile(values, p) {
-  const sorted = [...values].sort((one, other) => one - other);
-  return sorted[Math.max(0, Math.ceil((p / 100) * sorted.length) - 1)];
 }
 
 export function ms(value) {
