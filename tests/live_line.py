@@ -16,7 +16,7 @@ RATE = 24_000
 
 def dial(url, token=None, resume=None, **options):
     """A connection to the page's server at `url`."""
-    address = url.replace("http://", "ws://") + "v1/realtime?model=default"
+    address = url.rstrip("/").replace("http://", "ws://") + "/v1/realtime?model=default"
     address += f"&token={token}" if token else ""
     address += f"&resume={resume}" if resume else ""
     # Else a client that does not read would not see the end either.

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import signal
 import string
 
 import psutil
@@ -23,6 +24,7 @@ from live_line import (
     speech,
     until,
 )
+from test_app import App
 from websockets.exceptions import ConnectionClosed
 
 from demos.page import launch
@@ -170,6 +172,25 @@ def test_the_server_stops(serve):
         return await asyncio.gather(*ends)
 
     assert asyncio.run(converse()) == [(RESTART, "The server is being restarted.")] * 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_whole_app_is_stopped(number):
+    app = App("--no-warm")
+
+    async def converse():
+        # The last that Gradio says: from then on it waits for its end.
+        await until(lambda: any("public link" in said for said in app.output))
+        async with dial(app.url) as line:
+            await receive(line, "session.created")
+            app.process.send_signal(number)
+            return await ending(line)
+
+    try:
+        assert asyncio.run(converse()) == (RESTART, "The server is being restarted.")
+        assert app.process.wait(60) == 0, "".join(app.output)
+    finally:
+        app.process.kill()
 
 
 def test_something_breaks_inside(page_url, monkeypatch, caplog):
