@@ -15,6 +15,7 @@ from live.camera import Camera
 from live.config import Config, engine_as_event
 from live.hearing import Hearing, milliseconds
 from live.items import Item, Items
+from live.presence import Presence
 from live.protocol import (
     CameraFrame,
     Configure,
@@ -69,9 +70,8 @@ class Session:
     ) -> None:
         self.id = new_id("sess")
         self._services = services
-        self._client: Emit | None = emit
-        self._clock = clock
-        self._last_said = clock()
+        self._presence = Presence(emit, clock)
+        self._emit = self._presence.tell
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         info = services.engine().info
         self._config = Config(info).with_engine(info)
@@ -114,7 +114,7 @@ class Session:
 
     def suspend(self) -> None:
         """The connection is gone: as if somebody hung up in mid-word, but nothing is forgotten."""
-        self._client = None
+        self._presence.leave()
         self._speaker.interrupt("client_cancelled")
         self._anticipation.stop()
         self._hearing.clear()
@@ -122,8 +122,7 @@ class Session:
 
     def resume(self, emit: Emit) -> None:
         """Go on over another connection."""
-        self._client = emit
-        self._last_said = self._clock()
+        self._presence.come_back(emit)
         self._show("listening")
 
     async def until_quiet(self, seconds: float) -> None:
@@ -142,7 +141,7 @@ class Session:
     @property
     def quiet(self) -> float:
         """For how long nobody has said anything, seconds."""
-        return 0.0 if self._speaker.working else self._clock() - self._last_said
+        return 0.0 if self._speaker.working else self._presence.quiet
 
     async def close(self) -> None:
         """Stop whatever runs."""
@@ -160,7 +159,7 @@ class Session:
             given = read(text)
             event_id = getattr(given, "event_id", None)
             if not isinstance(given, UNSAID):
-                self._last_said = self._clock()
+                self._presence.note()
             self._act(given)
         except ProtocolError as error:
             self._emit(
@@ -389,13 +388,6 @@ class Session:
         self._emit(event("conversation.item.added", previous_item_id=previous, item=shown))
         if done:
             self._emit(event("conversation.item.done", previous_item_id=previous, item=shown))
-
-    def _emit(self, told: dict[str, Any]) -> None:
-        if self._client is None:
-            return
-        if told["type"] != "error":
-            self._last_said = self._clock()  # Either the person did something, or the reply did.
-        self._client(told)
 
     def _speaking(self, on: bool) -> None:
         self._hearing.turns.speaking(on)

@@ -310,7 +310,7 @@ def test_no_event_is_queued_while_nobody_listens(house):
         await drop(line)
         await until(lambda: routes._keeper.kept == 1)
         (kept,) = [held for held in routes._keeper._held if held.let_go is None]
-        assert kept.session._client is None and kept.session._speaker.reply is None
+        assert kept.session._presence._emit is None and kept.session._speaker.reply is None
         async with dial(url, resume=key) as again:
             await receive(again, "parley.resumed")
             await say(again, "input_audio_buffer.clear")
