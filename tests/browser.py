@@ -94,9 +94,11 @@ class Window:
             self.page.wait_for_timeout(50)
         return value
 
-    def shoot(self, name):
+    def shoot(self, name, part=None):
+        """Take a picture of the window, or of a part of the page, which may be longer."""
         SHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SHOTS / f"{name}.png")
+        shown = self.page.query_selector(part) if part else self.page
+        shown.screenshot(path=SHOTS / f"{name}.png")
 
     def close(self):
         self.context.close()

@@ -94,14 +94,14 @@ def test_dispatched_engines_can_be_chosen(open_talk):
     catch_messages(caller)
     caller.dispatch("parley.engine", **EMBEDDED)
     assert caller.page.inner_text(".talk-able") == (
-        "Hears most languages, speaks English, cannot see, clones no voices."
+        "Hears most languages; speaks English; cannot see; clones no voices."
     )
     assert not caller.page.is_visible(control("images_in_history"))
     caller.page.select_option(control("model"), "seer")
     (update,) = caught(caller)
     assert update["session"] == {"type": "realtime", "model": "seer"}
     caller.dispatch("parley.engine", **SEER)
-    assert "English, Chinese, sees, clones voices" in caller.page.inner_text(".talk-able")
+    assert "speaks English and Chinese; sees; clones voices" in caller.page.inner_text(".talk-able")
     assert caller.page.is_visible(control("images_in_history"))
     caller.page.check(control("images_in_history"))
     (update,) = caught(caller)
@@ -139,7 +139,33 @@ def test_dispatched_refusals_show_the_servers_value(open_talk):
     caller.page.keyboard.press("ArrowRight")
     assert caught(caller)[0]["interrupt_after_ms"] == 310
     assert caller.page.inner_text(".talk-slid") == "310 ms"
+    caller.page.select_option(control("patience"), "silence")
+    assert caller.page.is_visible(control("silence_ms"))
+    caught(caller)
+    refuse(caller, "patience", "There is no such patience.")
+    assert value(caller, "patience") == "medium"
+    again = caught(caller)[0]["session"]["audio"]["input"]["turn_detection"]
+    assert again == {"type": "semantic_vad", "eagerness": "medium"}
     # What is being written is left alone, but not what was refused.
     caller.page.fill(control("instructions"), "You are")
     caller.dispatch("session.updated", session={"instructions": "Somebody else."})
     assert value(caller, "instructions") == "You are"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_everything_fits_on_a_phone(open_talk, dark):
+    caller = open_talk(size=(390, 844), dark=dark)
+    caller.page.click(".talk-side > summary")
+    caller.page.select_option(control("patience"), "silence")
+    caller.dispatch("parley.engine", **SEER)
+    caller.page.click(".talk-able")
+    wide = caller.page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 390, f"the page is {wide} px wide"
+    parts = ".talk button, .talk :is(input, select, textarea, output, p, label, dd)"
+    for part in caller.page.query_selector_all(parts):
+        box = part.bounding_box()
+        if box and box["width"]:
+            assert box["x"] >= 0, f"{part.inner_text()} is clipped"
+            assert box["x"] + box["width"] <= 390, f"{part.inner_text()} is clipped"
+    caller.page.focus(control("voice"))
+    caller.shoot(f"talk-settings-{'dark' if dark else 'light'}", part=".talk-side")

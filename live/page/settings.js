@@ -211,7 +211,7 @@ export class Settings {
       const [value, label, title = ""] = describe(one);
       return Object.assign(element("option", "", label), { value, title });
     });
-    const none = Object.assign(element("option", "", only || "as the server chose"), { value: only });
+    const none = Object.assign(element("option", "", only || "the server's"), { value: only });
     menu.replaceChildren(...(options.length ? options : [none]));
   }
 
@@ -237,12 +237,12 @@ function abilities({ hears, speaks, can_see, can_clone }) {
     can_see ? "sees" : "cannot see",
     can_clone ? "clones voices" : "clones no voices",
   ];
-  return `${able.join(", ")}.`;
+  return `${able.join("; ")}.`;
 }
 
 function languages(codes) {
   if (codes.includes("*")) return "most languages";
   if (codes.length > NAMED) return `${codes.length} languages`;
   const names = new Intl.DisplayNames(["en"], { type: "language" });
-  return codes.map((code) => names.of(code)).join(", ");
+  return new Intl.ListFormat("en").format(codes.map((code) => names.of(code)));
 }

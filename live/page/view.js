@@ -56,7 +56,7 @@ class View {
       tell: (words) => this.note(words),
     });
     this.wire();
-    this.find("side").open = matchMedia("(min-width: 721px)").matches;
+    this.find("side").open = matchMedia("(min-width: 861px)").matches;
     this.note(whyNone("audio"));
     this.show();
   }
@@ -257,11 +257,13 @@ class View {
     this.root.dataset.state = word;
     this.root.dataset.mode = client.mode;
     this.root.toggleAttribute("data-microphone", talking);
+    this.root.toggleAttribute("data-calling", this.isCalling);
     this.find("state").textContent = word;
     this.find("stop").disabled = !["thinking", "speaking"].includes(word);
     const call = this.find("call");
     call.disabled = line === "connecting" || (line === "reconnecting" && !talking);
-    this.find("call-label").textContent = this.isCalling ? "Hang up" : "Start talking";
+    const leave = line === "waiting" ? "Leave" : "Hang up";
+    this.find("call-label").textContent = this.isCalling ? leave : "Start talking";
     if (!talking) this.find("mute").setAttribute("aria-pressed", false);
   }
 
