@@ -45,6 +45,7 @@ from live.turns import (
 from live.updates import configured, updated
 from services import Services
 from speech.pcm import Audio
+from speech.vad import FRAME_SECONDS
 
 #: What comes in though nobody says anything.
 UNSAID = (realtime.InputAudioBufferAppendEvent, Playhead, Played, CameraFrame)
@@ -80,7 +81,9 @@ class Session:
         self._anticipation = Anticipation(services, self._tell_so_far)
         self._camera = Camera(info, self._emit)
         self._user_item = new_id("item")
-        self._speaker = Speaker(services, self._items, self._emit, self._show, self._speaking)
+        self._speaker = Speaker(
+            services, self._items, self._emit, self._show, self._speaking, self._get_ready
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._responses = Responses(
             self._speaker,
@@ -233,7 +236,10 @@ class Session:
         """The turn may be over: have that judged, and begin to answer in case it is."""
         # One after the other: at once, on two cores, each takes longer than both.
         await self._hearing.judge(paused)
-        if self._anticipates and self._hearing.turns.is_in(paused):
+        turns = self._hearing.turns
+        while turns.is_in(paused) and turns.may_resume:
+            await asyncio.sleep(FRAME_SECONDS)
+        if self._anticipates and turns.is_in(paused) and self._speaker.reply is None:
             self._answer(paused.utterance, paused.speech_end)
 
     def _begin_turn(self, started: SpeechStarted | Barged) -> None:

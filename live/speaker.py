@@ -34,6 +34,7 @@ class Speaker:
         emit: Queues an event for the client.
         show: Told the state that the person sees.
         speaking: Told when sound begins and when the listener has heard it all.
+        made: Told when all of a reply is there, long before it has been heard.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Speaker:
         emit: Emit,
         show: Callable[[str], None],
         speaking: Callable[[bool], None],
+        made: Callable[[], None],
     ) -> None:
         self._services = services
         self._items = items
         self._emit = emit
         self._show = show
         self._speaking = speaking
+        self._made = made
         self._pacer: Pacer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.reply: Reply | None = None
@@ -167,6 +170,7 @@ class Speaker:
     async def _complete(self, reply: Reply) -> None:
         """Everything was made: wait until it is sent, then until it is heard."""
         pacer = self._open(reply)
+        self._made()
         await pacer.drained()
         if self.reply is not reply:
             return

@@ -38,7 +38,8 @@ class TurnSettings:
         threshold: Probability from which a frame is speech.
         prefix_padding: What an utterance has of the time before its first speech frame.
         min_speech: A turn starts with that much speech; "no" has 300 ms of it, a cough less.
-        pause: Silence after which the turn may be over: the judge is asked, the answer begun.
+        pause: Silence after which the turn may be over: the judge is asked, then the
+            answer begun.
         complete: Probability from which Smart Turn's answer means complete. Of 30 hesitations
             3.2 are cut at 0.5, 2.8 at 0.7, 2.0 at 0.8 and 1.2 at 0.9; of 50 complete sentences
             0.5, 1, 3 and 5.5 then wait for `hold`.
@@ -56,7 +57,7 @@ class TurnSettings:
     threshold: float = 0.5
     prefix_padding: float = 0.3
     min_speech: float = 0.13
-    pause: float = 0.064
+    pause: float = 0.032
     complete: float = 0.8
     endpoint: float = 0.2
     hold: float = 0.8
@@ -256,6 +257,11 @@ class TurnDetector:
     def is_in(self, paused: Paused) -> bool:
         """Whether that pause still lasts and the turn with it."""
         return paused is self._paused
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether speech is heard in the pause, too short to tell whether it goes on."""
+        return self._again > 0
 
     def speaking(self, on: bool) -> None:
         """Whether a reply is being played, so that speech must go on to count."""
