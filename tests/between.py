@@ -51,6 +51,7 @@ class Between:
         self.swallows = swallows
         self.drops = {"parley.session", *drops}  # The keys are those of the test.
         self._held: list[str] = []
+        self._passed: list[dict] = []
         caller.page.route_web_socket(re.compile("/v1/realtime"), self._connect)
 
     def _connect(self, socket):
@@ -62,7 +63,7 @@ class Between:
 
         def from_page(text):
             sent.append(json.loads(text))
-            if sent[-1]["type"] not in self.swallows:
+            if sent[-1]["type"] not in self.swallows and server is self._server:
                 server.send(text)
 
         socket.on_message(from_page)
@@ -75,6 +76,7 @@ class Between:
         event = json.loads(text)
         if event["type"] in self.drops:
             return
+        self._passed.append(event)
         if event["type"] != "session.created":
             self._socket.send(text)
             return
@@ -97,12 +99,17 @@ class Between:
 
     def hang_up(self, code, reason):
         """Close both halves."""
-        self._server.close()
+        server, self._server = self._server, None  # What still comes is for nobody.
+        server.close()
         self._socket.close(code=code, reason=reason)
 
     def of(self, kind):
         """What the page sent of a kind on the newest connection."""
         return [event for event in self.sent if event["type"] == kind]
+
+    def passed(self, kind):
+        """What the server said of a kind, and the page was told."""
+        return [event for event in self._passed if event["type"] == kind]
 
     def told(self):
         """What the page retold on the newest connection."""

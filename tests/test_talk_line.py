@@ -8,6 +8,7 @@ import re
 
 import pytest
 from between import Between
+from conftest import SAMPLES
 
 pytest_plugins = ["talk_fixtures"]
 pytestmark = pytest.mark.browser
@@ -85,6 +86,24 @@ def test_a_reply_cut_by_a_drop_is_truncated_once_resumed(open_talk):
     (truncate,) = between.of("conversation.item.truncate")
     assert truncate["audio_end_ms"] >= 200
     assert not between.told()
+
+
+def test_words_recognized_while_the_line_was_down_are_asked_for(open_talk):
+    caller = open_talk()
+    between = Between(caller)
+    caller.listens()
+    between.drops.add("conversation.item.input_audio_transcription.completed")
+    caller.say(SAMPLES / "bees.wav")
+    caller.wait_for(lambda: between.passed("conversation.item.done"), what="the turn")
+    between.resumes = True
+    between.hang_up(1012, "The server restarts.")
+    caller.wait_for(lambda: between.of("conversation.item.retrieve"), what="the question")
+    item = between.of("conversation.item.retrieve")[0]["item_id"]
+    content = [{"type": "input_audio", "transcript": "How do bees make honey?"}]
+    between.say(
+        "conversation.item.retrieved", item={"id": item, "role": "user", "content": content}
+    )
+    caller.wait_for(lambda: caller.said("user") == ["How do bees make honey?"], what="the words")
 
 
 def test_an_idle_end_is_final_until_somebody_types(open_talk):

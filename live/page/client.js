@@ -85,9 +85,17 @@ export class Client {
   #begin(resumed) {
     this.#tellTurns();
     this.on.begun(resumed);
-    if (resumed) this.#truncate();
+    if (resumed) this.#catchUp();
     else this.#retell();
     this.cut = null;
+  }
+
+  /** What the session remembers, but could not tell while the line was down. */
+  #catchUp() {
+    this.#truncate();
+    for (const [id, { text }] of this.items) {
+      if (!text) this.send("conversation.item.retrieve", { item_id: id });
+    }
   }
 
   #retell() {

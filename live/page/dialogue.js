@@ -59,10 +59,7 @@ export class Dialogue {
 
   "conversation.item.input_audio_transcription.completed"({ item_id, transcript }) {
     if (!transcript.trim()) return this.remove(item_id);
-    const row = this.row(item_id, "user");
-    row.classList.remove("talk-pending");
-    row.ariaBusy = "false";
-    words(row).textContent = transcript;
+    this.settle(item_id, transcript);
   }
 
   "conversation.item.input_audio_transcription.failed"({ item_id }) {
@@ -90,7 +87,11 @@ export class Dialogue {
   /** Asked for after an interruption: what was heard stands, what was not is dimmed. */
   "conversation.item.retrieved"({ item }) {
     const row = this.rows.get(item.id);
-    if (!row || item.role !== "assistant") return;
+    if (!row) return;
+    if (item.role === "user") {
+      if (textOf(item)) this.settle(item.id, textOf(item)); // Recognized while the line was down.
+      return;
+    }
     const said = words(row).textContent.trim().split(/\s+/);
     const heard = textOf(item).split(/\s+/).filter(Boolean).length;
     const unheard = element("span", "talk-unheard", ` ${said.slice(heard).join(" ")}`);
@@ -112,6 +113,14 @@ export class Dialogue {
     row.classList.add("talk-pending");
     row.ariaBusy = "true"; // Screen readers wait for the final words.
     return row;
+  }
+
+  /** The final words. */
+  settle(id, text) {
+    const row = this.row(id, "user");
+    row.classList.remove("talk-pending");
+    row.ariaBusy = "false";
+    words(row).textContent = text;
   }
 
   forget(selector) {
