@@ -27,8 +27,12 @@ logger = logging.getLogger(__name__)
 Guest = Callable[[Emit], AbstractAsyncContextManager[Session]]
 
 SKIP = gr.skip()
-#: A microphone sends ten times a second; after so long without, seconds, its page is gone.
+#: A microphone sends all the time; after so long without, seconds, its page is gone.
 QUIET = 20.0
+#: Sound that comes in later than this, seconds, is too late to talk.
+LATE = 8.0
+#: How often that is looked at, seconds.
+LOOK = 1.0
 #: The page is drawn at most so often, seconds.
 PAUSE = 0.1
 #: The first piece of a stream is short, seconds: it wakes up the encoder and the player,
@@ -83,6 +87,9 @@ class Call:
         self._news = asyncio.Event()
         self._heard_at = self._now
         self._length = 0
+        # When the first piece came, and how much sound has come since, seconds.
+        self._since = 0.0
+        self._heard = 0.0
         self._task = asyncio.create_task(self._hold(guest))
         self._task.add_done_callback(lambda _: self._news.set())
 
@@ -107,6 +114,8 @@ class Call:
         if piece is None:
             piece = Audio(np.zeros(self._length, np.float32), RATE)
         self._length = round(piece.seconds * RATE)
+        self._since = self._since or self._now
+        self._heard += piece.seconds
         self.client.hear(number, piece)
 
     def played(self, item: str, seconds: float, *, ended: bool) -> None:
@@ -118,7 +127,8 @@ class Call:
         """What the page shall show, up to the last sound of a reply, or the end of it all."""
         stream: _Stream | None = None
         while not self.is_over:
-            await self._news.wait()
+            if not (stream and stream.keeps_back):
+                await self._news.wait()
             self._news.clear()
             sound = self.client.sound
             if self._playing and (sound is None or sound.item != self._playing):
@@ -146,7 +156,7 @@ class Call:
         try:
             async with guest(self.client.take) as session:
                 self.client.session = session
-                await self._until_quiet()
+                await self._until_broken()
         except ParleyError as error:
             self._notice = str(error)
         except Exception:
@@ -156,9 +166,14 @@ class Call:
             self.client.session = self.client.sound = None
             self._state = "ready"
 
-    async def _until_quiet(self) -> None:
-        while (left := QUIET - (self._now - self._heard_at)) > 0:
-            await asyncio.sleep(left)
+    async def _until_broken(self) -> None:
+        while self._now - self._heard_at < QUIET:
+            if self._since and self._now - self._since - self._heard > LATE:
+                raise UnavailableError(
+                    f"Your words arrive more than {LATE:.0f} seconds late: this network is too "
+                    "slow to talk. The Chat tab takes recordings."
+                )
+            await asyncio.sleep(LOOK)
         raise UnavailableError(
             f"Nothing came from your microphone for {QUIET:.0f} seconds. Press Record to go on."
         )
@@ -207,6 +222,11 @@ class _Stream:
         self._sound = sound
         self._kept = np.zeros(0, np.int16)
         self._is_open = False
+
+    @property
+    def keeps_back(self) -> bool:
+        """Whether there is more to give though nothing more was received."""
+        return len(self._kept) > 0
 
     def pieces(self) -> Iterator[NDArray[np.int16]]:
         """What to give now, int16 `[n]` each at the rate of the protocol."""

@@ -5,7 +5,7 @@ What was found out about Gradio's streams, and is why this is as it is:
 
 - Pieces of a `stream` event get lost, since a new one replaces one that still waits for its
   handler. Those of a `change` event without a queue do not, but may overtake each other;
-  hence their numbers.
+  hence their numbers. Only a `stream` event can say how long they are; hence `ready`.
 - A stream that plays falls silent at once when the player's value is taken away. It cannot
   carry another reply afterwards: each one is a generator of its own, which ends by setting
   off the next.
@@ -49,6 +49,9 @@ p { margin: 0; }
   background: var(--background-fill-secondary); color: var(--body-text-color); }
 .fallback-notice:empty { display: none; }
 """
+#: Length of a piece of the microphone, seconds. Each is two requests, and browsers have four
+#: at a time to spare for them: they have to keep up on a line that takes half a second each.
+EVERY = 0.25
 #: Larger pieces of a microphone are none, bytes: a second of stereo at 96 kHz.
 MOST_BYTES = 400_000
 
@@ -168,7 +171,7 @@ def build(guest: Guest, talk: gr.HTML, page: gr.Blocks) -> None:
         note = gr.HTML(
             html_template=HTML,
             css_template=CSS,
-            js_on_load=f"{SCRIPT}.then(({{ mount }}) => mount(props.begins));",
+            js_on_load=f'{SCRIPT}.then(({{ mount }}) => mount(props, () => trigger("ready")));',
             begins=False,
         )
         status = gr.HTML(css_template=STATUS_CSS, js_on_load=None)
@@ -207,6 +210,9 @@ def build(guest: Guest, talk: gr.HTML, page: gr.Blocks) -> None:
         wire = gr.JSON(visible="hidden")
         turn = gr.Number(0, visible="hidden")
 
+    every = f"() => ({{ __type__: 'update', stream_every: {EVERY} }})"
+    begin = f"async () => {{ (await {SCRIPT}).begin(); }}"
+    note.ready(None, None, microphone, js=every).then(None, None, None, js=begin)
     talk.no_websocket(_show, None, [talk, area, note], **quick)
     microphone.start_recording(calls.begin, half, turn, **quick)
     microphone.stop_recording(calls.end, None, None, **quick)

@@ -13,7 +13,7 @@ from live.protocol import error_event, event
 #: What is kept of those who wait, events and characters: settings, and a dialogue to go on with.
 MOST_EARLY, MOST_EARLY_SIZE = 64, 256_000
 #: What of them is not kept: nobody hears or sees it yet, and later it would be out of date.
-LIVE = frozenset({"input_audio_buffer.append", "parley.camera", "parley.playhead"})
+LIVE = ("input_audio_buffer.append", "parley.camera", "parley.playhead")
 
 OnAhead = Callable[[int], None]
 """Told how many wait ahead, at first and whenever that changes."""

@@ -1,5 +1,6 @@
-"""A proxy as some offices have one: it carries HTTP, and no WebSocket."""
+"""Proxies as some offices have them: they carry HTTP, and no WebSocket."""
 
+import asyncio
 import threading
 from contextlib import contextmanager
 
@@ -12,18 +13,27 @@ from starlette.routing import Route
 
 #: What belongs to one connection is not passed on; so an upgrade never arrives.
 HOPS = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"}
+METHODS = ["GET", "POST", "HEAD", "PUT", "DELETE"]
 
 
 @contextmanager
-def proxied(url):
-    """The address of a proxy in front of `url`."""
-    client = httpx.AsyncClient(base_url=url, timeout=None, limits=httpx.Limits())
+def proxied(url, *, silent=False):
+    """The address of a proxy in front of `url`.
+
+    Args:
+        url: Where it passes requests on to.
+        silent: A request for a WebSocket is never answered, rather than taken for another one.
+    """
+    client = httpx.AsyncClient(base_url=url, timeout=None)
 
     async def forward(request: Request):
-        headers = [(k, v) for k, v in request.headers.items() if k not in HOPS]
+        if silent and "upgrade" in request.headers:
+            await asyncio.Event().wait()
+        headers = [(key, value) for key, value in request.headers.items() if key not in HOPS]
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        body = await request.body()
-        given = client.build_request(request.method, path, headers=headers, content=body)
+        given = client.build_request(
+            request.method, path, headers=headers, content=await request.body()
+        )
         answer = await client.send(given, stream=True)
 
         async def passed_on():
@@ -33,11 +43,10 @@ def proxied(url):
             finally:
                 await answer.aclose()
 
-        kept = {k: v for k, v in answer.headers.items() if k not in HOPS}
+        kept = {key: value for key, value in answer.headers.items() if key not in HOPS}
         return StreamingResponse(passed_on(), answer.status_code, kept)
 
-    methods = ["GET", "POST", "HEAD", "PUT", "DELETE"]
-    app = Starlette(routes=[Route("/{path:path}", forward, methods=methods)])
+    app = Starlette(routes=[Route("/{path:path}", forward, methods=METHODS)])
     # Without "ws", a request for a WebSocket is one like any other.
     config = uvicorn.Config(app, port=0, ws="none", log_level="error", lifespan="off")
     server = uvicorn.Server(config)

@@ -80,16 +80,25 @@ let call; // The conversation on the server.
 let count = 0; // Pieces of the microphone sent to it.
 let unplayed = 0; // Pieces since when the player has sound and does not play it.
 
-/** @param begins open the microphone, as soon as it is there */
-export async function mount(begins) {
+let isWanted; // The microphone, without another press.
+
+/**
+ * @param begins open the microphone by itself
+ * @param ready called when Gradio's recorder is there, which then begins: see `begin`
+ */
+export async function mount({ begins }, ready) {
+  isWanted = begins;
   find(".fallback-play").addEventListener("click", () => player()?.play());
   document.addEventListener("keydown", ({ key }) => {
     if (key === "Escape") find("#fallback-stop")?.click();
   });
-  if (!begins) return;
-  // Gradio says nowhere when its recorder can be used; before that, it fails for good.
+  // Gradio does not say when; a recorder that is begun earlier fails for good.
   await scriptsAreLoaded();
-  for (let tries = 0; tries < TRIES && !count; tries++) {
+  ready();
+}
+
+export async function begin() {
+  for (let tries = 0; isWanted && !count && tries < TRIES; tries++) {
     if (tries) press("Stop");
     press("Record");
     await new Promise((resolve) => setTimeout(resolve, DUMB));
