@@ -45,7 +45,6 @@ from live.turns import (
 from live.updates import configured, updated
 from services import Services
 from speech.pcm import Audio
-from speech.vad import FRAME_SECONDS
 
 #: What comes in though nobody says anything.
 UNSAID = (realtime.InputAudioBufferAppendEvent, Playhead, Played, CameraFrame)
@@ -226,21 +225,13 @@ class Session:
                     self._begin_turn(turn_event)
                 case Paused():
                     self._anticipation.stop()
-                    self._spawn(self._consider(turn_event))
+                    self._spawn(self._hearing.judge(turn_event))
+                    if self._anticipates and self._speaker.reply is None:
+                        self._answer(turn_event.utterance, turn_event.speech_end)
                 case Resumed():
                     self._speaker.drop_guess()
                 case TurnEnded():
                     self._commit(turn_event, detected=not committed)
-
-    async def _consider(self, paused: Paused) -> None:
-        """The turn may be over: have that judged, and begin to answer in case it is."""
-        # One after the other: at once, on two cores, each takes longer than both.
-        await self._hearing.judge(paused)
-        turns = self._hearing.turns
-        while turns.is_in(paused) and turns.may_resume:
-            await asyncio.sleep(FRAME_SECONDS)
-        if self._anticipates and turns.is_in(paused) and self._speaker.reply is None:
-            self._answer(paused.utterance, paused.speech_end)
 
     def _begin_turn(self, started: SpeechStarted | Barged) -> None:
         if self._config.interrupts:

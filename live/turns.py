@@ -38,8 +38,7 @@ class TurnSettings:
         threshold: Probability from which a frame is speech.
         prefix_padding: What an utterance has of the time before its first speech frame.
         min_speech: A turn starts with that much speech; "no" has 300 ms of it, a cough less.
-        pause: Silence after which the turn may be over: the judge is asked, then the
-            answer begun.
+        pause: Silence after which the turn may be over: the judge is asked, the answer begun.
         complete: Probability from which Smart Turn's answer means complete. Of 30 hesitations
             3.2 are cut at 0.5, 2.8 at 0.7, 2.0 at 0.8 and 1.2 at 0.9; of 50 complete sentences
             0.5, 1, 3 and 5.5 then wait for `hold`.
@@ -253,15 +252,6 @@ class TurnDetector:
             return []
         self._probability = probability
         return [] if self._again else self._patience()
-
-    def is_in(self, paused: Paused) -> bool:
-        """Whether that pause still lasts and the turn with it."""
-        return paused is self._paused
-
-    @property
-    def may_resume(self) -> bool:
-        """Whether speech is heard in the pause, too short to tell whether it goes on."""
-        return self._again > 0
 
     def speaking(self, on: bool) -> None:
         """Whether a reply is being played, so that speech must go on to count."""
