@@ -7,9 +7,10 @@ import json
 from contextlib import asynccontextmanager
 
 import numpy as np
-from live_client import call
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+
+from bench.caller import call
 
 RATE = 24_000
 

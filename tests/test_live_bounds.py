@@ -4,10 +4,10 @@ import asyncio
 
 import numpy as np
 import pytest
-from live_client import call
 from live_line import another_house, ask, dial, receive, say
 from openai.types.realtime import RateLimitsUpdatedEvent
 
+from bench.caller import call
 from demos.page import launch
 from live.items import MOST_BYTES, MOST_ITEMS, Item, Items
 from live.protocol import ProtocolError

@@ -5,9 +5,9 @@ import base64
 
 import numpy as np
 import pytest
-from live_client import call
 from seeing_engine import MOLE, SEER, picture
 
+from bench.caller import call
 from live import camera
 from live.camera import MOST_A_SECOND, MOST_FRAME_BYTES, Camera
 from live.protocol import ProtocolError

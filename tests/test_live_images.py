@@ -4,10 +4,10 @@ import asyncio
 import base64
 
 import pytest
-from live_client import call
 from openai.types.realtime import RealtimeConversationItemUserMessage
 from seeing_engine import MOLE, SEER, picture
 
+from bench.caller import call
 from engines.images import Image
 from live import items
 from live.items import MOST_IMAGES, Item, Items

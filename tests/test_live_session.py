@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 from conftest import SAMPLES
-from live_client import call
 
+from bench.caller import call
 from engines.base import Cancel
 from speech.files import read_clip
 

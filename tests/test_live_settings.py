@@ -2,7 +2,7 @@
 
 import asyncio
 
-from live_client import call
+from bench.caller import call
 
 
 async def ask(caller, text="What now?", **response):
