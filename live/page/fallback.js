@@ -49,6 +49,9 @@ export function watch(element, isReachable, giveUp) {
   changes.observe(root, { attributeFilter: ["data-line"], attributeOldValue: true });
 }
 
+/** A socket that ends so never reached the server, which says why it closes one. */
+const UNREACHED = 1006;
+
 /** Whether WebSockets come through: the server opens every one, before it refuses it. */
 function opens() {
   const url = new URL("v1/realtime", new URL("..", import.meta.url));
@@ -57,7 +60,7 @@ function opens() {
     try {
       const socket = new WebSocket(url);
       socket.onopen = () => resolve(true);
-      socket.onclose = () => resolve(false);
+      socket.onclose = ({ code }) => resolve(code !== UNREACHED);
       setTimeout(() => socket.close(), PATIENCE);
     } catch {
       resolve(false);
