@@ -21,6 +21,14 @@ from speech.pcm import Audio
 Task = Literal["asr", "tts", "sqa", "text"]
 """Recognition, speech synthesis, spoken question answering, text chat."""
 
+ReferenceUse = Literal["clone", "prompt", "match"]
+"""What an engine makes of a reference recording.
+
+`clone`: it speaks in that voice. `prompt`: the reference conditions what the language
+model writes, the timbre stays the engine's own. `match`: the engine's own voice, with
+pitch, formants and spectrum moved towards the reference.
+"""
+
 
 class Cancel:
     """A flag that its owner raises once to stop a request.
@@ -262,6 +270,29 @@ class Voice:
     description: str
 
 
+def _compute(kind: str, compute: Callable[[], bytes]) -> bytes:
+    return compute()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """A voice given as a recording.
+
+    Attributes:
+        name: What people call it.
+        audio: Speech of that voice, any rate; engines get by with 3 s and use at most 30 s.
+        transcript: What is said in it; empty where nobody knows.
+        keep: Where what an engine computes from `audio` is kept: called with the kind and
+            version of the feature and with what computes it, gives its bytes. Without a
+            place of its own, it is computed each time.
+    """
+
+    name: str
+    audio: Audio
+    transcript: str = ""
+    keep: Callable[[str, Callable[[], bytes]], bytes] = _compute
+
+
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What an engine is and can do; the page shows this as it stands.
@@ -274,7 +305,7 @@ class EngineInfo:
         speaks: ISO 639-1 codes of the speech it makes.
         voices: The first is the default.
         rate: Sample rate of its speech, Hz.
-        can_clone: Speaks in a voice given as a reference clip.
+        reference: What it makes of a `Reference` given as a voice; None: it takes none.
         can_see: Takes images with a turn and in earlier messages; else none ever reaches it.
         notes: Plain words on its limits.
     """
@@ -286,7 +317,7 @@ class EngineInfo:
     speaks: tuple[str, ...]
     voices: tuple[Voice, ...]
     rate: int
-    can_clone: bool = False
+    reference: ReferenceUse | None = None
     can_see: bool = False
     notes: str = ""
 
@@ -342,13 +373,19 @@ class SpeechEngine(Protocol):
         ...
 
     def speak(
-        self, text: str, voice: str | None = None, *, seed: int | None = None, cancel: Cancel
+        self,
+        text: str,
+        voice: str | Reference | None = None,
+        *,
+        seed: int | None = None,
+        cancel: Cancel,
     ) -> Iterator[Event]:
         """Synthesize speech: `AudioChunk` events, then `Finished`.
 
         Args:
             text: Any length; spoken clause by clause.
-            voice: A name from `info.voices`; None takes the first.
+            voice: A name from `info.voices`, or a reference where `info.reference` says
+                what comes of it; None takes the first voice.
             seed: Fixes the random part of the synthesis.
             cancel: Stops the work.
 
@@ -361,7 +398,7 @@ class SpeechEngine(Protocol):
         self,
         turn: Turn,
         conversation: Conversation,
-        voice: str | None = None,
+        voice: str | Reference | None = None,
         *,
         sampling: Sampling = Sampling(),
         language: str | None = None,
@@ -376,7 +413,8 @@ class SpeechEngine(Protocol):
         Args:
             turn: What the user said, and shows; speech is recognized and joined to the text.
             conversation: The dialogue so far.
-            voice: A name from `info.voices`; None takes the first.
+            voice: A name from `info.voices`, or a reference where `info.reference` says
+                what comes of it; None takes the first voice.
             sampling: How tokens are drawn.
             language: ISO 639-1 code of the speech; None lets the engine decide.
             spoken: False answers in text only.

@@ -133,7 +133,7 @@ def engine_as_event(info: EngineInfo, others: Iterable[EngineInfo]) -> dict[str,
         "name": info.name,
         "title": info.title,
         "can_see": info.can_see,
-        "can_clone": info.can_clone,
+        "reference": info.reference,
         "hears": list(info.hears),
         "speaks": list(info.speaks),
         "voices": [

@@ -10,7 +10,7 @@ ENGINES = [
 ]
 EMBEDDED = {
     **ENGINES[0],
-    "can_clone": False,
+    "reference": None,
     "hears": ["en", "*"],
     "speaks": ["en"],
     "voices": [{"name": "heart", "language": "en", "description": "A calm woman."}],
@@ -19,7 +19,7 @@ EMBEDDED = {
 }
 SEER = {
     **ENGINES[1],
-    "can_clone": True,
+    "reference": "clone",
     "hears": ["en", "zh"],
     "speaks": ["en", "zh"],
     "voices": [

@@ -40,7 +40,7 @@ def test_switching_engines(seeing_url):
     kinds = [event.type for event in caller.events]
     assert kinds[:2] == ["session.created", "parley.engine"]
     assert begin.name == created.model == "embedded"
-    assert (begin.can_see, begin.can_clone, begin.speaks) == (False, False, ["en"])
+    assert (begin.can_see, begin.reference, begin.speaks) == (False, None, ["en"])
     assert begin.voices[0]["name"] == created.audio.output.voice
     assert [engine["name"] for engine in begin.engines] == ["embedded", "seer", "mole"]
     assert [engine["can_see"] for engine in begin.engines] == [False, True, False]

@@ -229,13 +229,20 @@ function load() {
   }
 }
 
+/** What an engine makes of the recording of a voice. */
+const REFERENCES = {
+  clone: "clones voices",
+  prompt: "takes a voice as an example, and keeps its own timbre",
+  match: "moves its voice towards another; that is no clone",
+};
+
 /** What an engine can and cannot do, in one line; its notes say more. */
-function abilities({ hears, speaks, can_see, can_clone }) {
+function abilities({ hears, speaks, can_see, reference }) {
   const able = [
     hears.length ? `Hears ${languages(hears)}` : "Does not hear",
     speaks.length ? `speaks ${languages(speaks)}` : "does not speak",
     can_see ? "sees" : "cannot see",
-    can_clone ? "clones voices" : "clones no voices",
+    REFERENCES[reference] ?? "keeps to its own voices",
   ];
   return `${able.join("; ")}.`;
 }
