@@ -94,7 +94,7 @@ def test_dispatched_engines_can_be_chosen(open_talk):
     catch_messages(caller)
     caller.dispatch("parley.engine", **EMBEDDED)
     assert caller.page.inner_text(".talk-able") == (
-        "Hears most languages; speaks English; cannot see; clones no voices."
+        "Hears most languages; speaks English; cannot see; keeps to its own voices."
     )
     assert not caller.page.is_visible(control("images_in_history"))
     caller.page.select_option(control("model"), "seer")
