@@ -123,6 +123,27 @@ def test_a_page_without_a_microphone_says_so(open_talk):
     assert caller.state() == "ready"
 
 
+def test_an_impatient_press_opens_one_microphone(open_talk):
+    caller = open_talk()
+    caller.page.evaluate(
+        """() => {
+          const { mediaDevices } = navigator;
+          const ask = mediaDevices.getUserMedia;
+          const allowed = new Promise((resolve) => (window.allow = resolve));
+          window.asked = 0;
+          mediaDevices.getUserMedia = (wanted) => {
+            window.asked++;
+            return allowed.then(() => ask(wanted));
+          };
+        }"""
+    )
+    caller.call()
+    caller.call()
+    caller.page.evaluate("allow()")
+    caller.wait_for(lambda: caller.page.query_selector(".talk[data-line=open]"), what="the line")
+    assert caller.page.evaluate("asked") == 1
+
+
 def test_a_refusal_is_told_in_the_servers_words(open_talk):
     caller = open_talk()
     caller.page.evaluate(

@@ -95,7 +95,8 @@ class View {
   key(event, down) {
     if (!this.isShown || !this.client.isOpen) return;
     if (event.key === "Escape" && down) this.client.stop();
-    const elsewhere = event.target.closest?.("input:not([type=radio]), textarea, select, button");
+    const keyed = "input:not([type=radio]), textarea, select, button, summary";
+    const elsewhere = event.target.closest?.(keyed);
     const talks = event.key === " " && this.client.mode === "push";
     if (!talks || (elsewhere && elsewhere !== this.find("hold"))) return;
     event.preventDefault(); // Or the page would scroll.
