@@ -47,6 +47,35 @@ def test_speech_goes_on_after_a_pause():
     assert events[4].at == (95 + 25) * FRAME
 
 
+@pytest.mark.parametrize(
+    ("tail", "pauses"),
+    [
+        # Fading is enough, and what fades is in the utterance.
+        ([0.9, 0.6, 0.2, 0.1], [("Paused", 2)]),
+        ([0.9, 0.2, 0.1, 0.1], [("Paused", 2)]),
+        # It only sank for a moment.
+        ([0.9, 0.6, 0.9, 0.9], [("Paused", 2), ("Resumed", 3)]),
+        ([0.9, 0.6, 0.9, 0.6, 0.1], [("Paused", 2), ("Resumed", 3), ("Paused", 4)]),
+        # Weak speech goes on: one pause for the fading, the next for silence.
+        ([0.9, 0.6, 0.5, 0.5, 0.5, 0.5, 0.1], [("Paused", 2), ("Resumed", 4), ("Paused", 7)]),
+        # After silence it takes two frames to go on, however clear.
+        ([0.9, 0.6, 0.1, 0.9, 0.1], [("Paused", 2)]),
+    ],
+)
+def test_speech_that_fades(tail, pauses):
+    detector = scripted(TurnSettings())
+    begin = script(20, 30)
+    detector.push(begin)
+    events = detector.push(np.repeat(np.array(tail, np.float32), FRAME))
+    assert [(name, at - 50) for name, at in shape(events)] == pauses
+
+
+def test_weak_speech_is_no_pause():
+    detector = scripted(TurnSettings())
+    events = detector.push(np.repeat(np.full(60, 0.6, np.float32), FRAME))
+    assert [type(event) for event in events] == [SpeechStarted]
+
+
 def test_an_answer_to_a_pause_that_is_over_is_ignored():
     detector = scripted()
     (first,) = [e for e in detector.push(script(20, 30, 5)) if isinstance(e, Paused)]

@@ -1,5 +1,6 @@
 """What can be set in the talk tab: told to the server, refused by it, kept for the next visit."""
 
+import browser
 import pytest
 from between import EMBEDDED, SEER
 
@@ -88,16 +89,35 @@ def test_what_the_server_refuses_goes_back(open_talk):
     assert "nobody" not in kept
 
 
+def test_the_engine_of_the_header_answers(talk_chromium, seeing_url):
+    caller = browser.Caller(talk_chromium, seeing_url)
+    able = ".talk-able"
+    # Shown before anybody has said a word, and so are the voices.
+    caller.wait_for(lambda: "cannot see" in caller.page.inner_text(able), what="the engine")
+    assert value(caller, "voice") == "heart"
+    caller.page.get_by_label("Engine").click()
+    caller.page.get_by_role("option", name="Seer").click()
+    caller.wait_for(lambda: "; sees;" in caller.page.inner_text(able), what="the other engine")
+    caller.type("What do you see?")
+    caller.wait_for(lambda: "Seer: I see 0" in "".join(caller.said("assistant")), what="its answer")
+    caller.page.get_by_label("Engine").click()
+    caller.page.get_by_role("option", name="Mole").click()
+    caller.wait_for(lambda: value(caller, "voice") == "gruff", what="the third engine's voice")
+    caller.type("And you?")
+    caller.wait_for(lambda: "Mole: I see 0" in "".join(caller.said("assistant")), what="its answer")
+    assert not caller.complaints
+    caller.close()
+
+
 def test_dispatched_engines_can_be_chosen(open_talk):
     caller = open_talk()
-    assert caller.page.is_disabled(control("model"))
     catch_messages(caller)
     caller.dispatch("parley.engine", **EMBEDDED)
     assert caller.page.inner_text(".talk-able") == (
         "Hears most languages; speaks English; cannot see; clones no voices."
     )
     assert not caller.page.is_visible(control("images_in_history"))
-    caller.page.select_option(control("model"), "seer")
+    caller.choose_engine("seer")
     (update,) = caught(caller)
     assert update["session"] == {"type": "realtime", "model": "seer"}
     caller.dispatch("parley.engine", **SEER)
@@ -114,7 +134,7 @@ def test_dispatched_engines_can_be_chosen(open_talk):
     caller.dispatch("parley.engine", **SEER)
     assert value(caller, "voice") == "bob"
     # Chosen otherwise, the engine has other voices.
-    caller.page.select_option(control("model"), "embedded")
+    caller.choose_engine("embedded")
     caller.dispatch("parley.engine", **EMBEDDED)
     assert value(caller, "voice") == "heart"
 
@@ -123,10 +143,11 @@ def test_dispatched_refusals_show_the_servers_value(open_talk):
     caller = open_talk()
     catch_messages(caller)
     caller.dispatch("parley.engine", **EMBEDDED)
-    caller.page.select_option(control("model"), "seer")
+    caller.choose_engine("seer")
     refuse(caller, "model", "Seer needs a GPU.")
     assert caller.note() == "Seer needs a GPU."
-    assert value(caller, "model") == "embedded"
+    chosen = "view => view.settings.value('model')"
+    assert caller.page.evaluate(chosen, caller.view()) == "embedded"
     caller.dispatch("parley.configured", interrupt_after_ms=300, history_limit=12)
     assert value(caller, "interrupt_after_ms") == "300"
     assert caller.page.inner_text(".talk-slid") == "300 ms"
