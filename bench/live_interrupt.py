@@ -73,7 +73,9 @@ def main() -> None:
     with server("parley") as running:
         taken = asyncio.run(measure(running.address, options.times))
     p50, p95 = np.percentile(taken, [50, 95])
-    print(f"first speech to last audio: p50 {p50:.0f} ms, p95 {p95:.0f} ms, most {max(taken):.0f} ms")
+    print(
+        f"first speech to last audio: p50 {p50:.0f} ms, p95 {p95:.0f} ms, most {max(taken):.0f} ms"
+    )
 
 
 if __name__ == "__main__":

@@ -44,12 +44,12 @@ def build(services: Services, access: Access, live: Routes, page: gr.Blocks) -> 
     def issue_token(_: object) -> str:
         return access.issue()
 
-    def describe_engine(name: str | None) -> dict[str, Any]:
-        """What the page shows before there is a conversation; `name` as the header has it."""
+    def describe_engine(name: str | None) -> dict[str, Any] | None:
+        """What the page shows before there is a conversation; None if there is no such engine."""
         try:
             info = services.engine(name).info
-        except InputError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        except InputError:
+            return None
         return {"type": "parley.engine", **engine_as_event(info, services.infos())}
 
     talk = gr.HTML(

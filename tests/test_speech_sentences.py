@@ -60,12 +60,18 @@ def test_an_answer():
         ),
         (
             "My favourite small green robot quickly builds tall stone walls every day now",
-            "My favourite small green robot quickly builds tall",
+            "My favourite small green robot quickly builds",
         ),
     ],
 )
 def test_first_clause(text, first):
     assert next(clauses(tokens_of(text))).strip() == first
+
+
+def test_where_nobody_waits_the_first_clause_is_a_sentence_too():
+    text = "My favourite small green robot, as you see, builds tall stone walls. It rests."
+    first, second = clauses(tokens_of(text), hurried=False)
+    assert (first.strip(), second.strip()) == (text[: text.index(".") + 1], "It rests.")
 
 
 def test_first_clause_does_not_wait_for_the_next_token():

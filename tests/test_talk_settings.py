@@ -78,15 +78,15 @@ def test_settings_reach_the_server_after_its_greeting_and_survive(open_talk):
 def test_what_the_server_refuses_goes_back(open_talk):
     caller = open_talk()
     caller.page.evaluate(
-        "localStorage.setItem('parley.settings', JSON.stringify({ voice: 'nobody' }))"
+        "localStorage.setItem('parley.settings', JSON.stringify({ history_limit: 5000 }))"
     )
     caller.page.reload()
     caller.page.wait_for_function("document.querySelector('#talk .talk')?.view !== undefined")
     caller.keep_notes()
     caller.type("Hello.")
-    caller.wait_for(lambda: any("nobody" in note for note in caller.notes()), what="the refusal")
+    caller.wait_for(lambda: any("history_limit" in note for note in caller.notes()), what="refusal")
     kept = caller.page.evaluate("localStorage.getItem('parley.settings')")
-    assert "nobody" not in kept
+    assert "5000" not in kept
 
 
 def test_the_engine_of_the_header_answers(talk_chromium, seeing_url):

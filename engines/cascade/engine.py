@@ -119,7 +119,8 @@ class Cascade:
             watch = Stopwatch()
             speaker = _Speaker(synthesizer, voice, seed)
             clauses = stages.run(
-                "cutting the text", _each(lambda: spoken_clauses(paragraphs(text)))
+                "cutting the text",
+                _each(lambda: spoken_clauses(paragraphs(text), hurried=False)),
             )
             events = stages.run("speech synthesis", _each(lambda: speaker.speak(clauses)))
             for event in stages.read(events):

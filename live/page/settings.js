@@ -185,6 +185,7 @@ export class Settings {
 
   /** A voice is a wish for one engine; another one speaks as it likes. */
   #forgetVoice() {
+    if (!("voice" in this.wishes)) return;
     const { name, voices } = this.engine;
     if (name !== (this.wishes.model ?? name)) return; // The wished one is still to come.
     if (voices.some((voice) => voice.name === this.wishes.voice)) return;
