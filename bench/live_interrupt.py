@@ -20,7 +20,7 @@ from bench.live_latency import STARTING, questions, server
 from speech.pcm import Audio
 
 #: Longer than anybody waits before speaking up here.
-LONG = "Count from one to one hundred in words, separated by commas. Do not stop before."
+LONG = "Tell me the story of Little Red Riding Hood, at length."
 #: After the beginning of the answer, seconds: beyond the grace that its echo has.
 FIRST, STEP = 1.0, 0.137
 
@@ -44,25 +44,24 @@ async def interrupt(caller: Caller, words: Audio, after: float) -> float:
     began = caller.spoke_from
     response = done.response.id
     last = [e for e in caller.of("response.output_audio.delta") if e.response_id == response][-1]
-    # What is said over it is a question, and is answered.
-    await caller.wait("response.done", dones + 2, STARTING)
-    while caller.of("parley.state")[-1].state != "listening":
-        await asyncio.sleep(0.05)
-    return float((last.received - began) * 1000)
+    taken = float((last.received - began) * 1000)
+    assert taken > 0, "nothing was being sent when it was interrupted"
+    return taken
 
 
 async def measure(address: str, times: int) -> list[float]:
     """Interrupt so often."""
     spoken = questions()
-    async with call(address) as caller:
-        session = {"type": "realtime", "max_output_tokens": 200}
-        await caller.send(type="session.update", session=session)
-        taken = []
-        for number in range(times):
+    taken = []
+    for number in range(times):
+        # Each in a conversation of its own: nobody waits for the answer to the interruption.
+        async with call(address) as caller:
+            session = {"type": "realtime", "max_output_tokens": 200}
+            await caller.send(type="session.update", session=session)
             words = spoken[number % len(spoken)]
             taken.append(await interrupt(caller, words, FIRST + number * STEP))
             print(f"{number:3} {taken[-1]:.0f} ms", flush=True)
-        return taken
+    return taken
 
 
 def main() -> None:

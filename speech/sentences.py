@@ -15,8 +15,11 @@ from speech.spoken import SpokenText
 SHORTEST = 10
 #: A longer sentence is cut inside, characters: about 14 s of speech.
 LONGEST = 220
-#: Cuts inside a long sentence leave at least this much, characters.
-SHORTEST_CUT = LONGEST // 3
+#: As long as somebody waits, and for the clause after that, characters: it has to be written
+#: while the first one, which is short, is heard.
+LONGEST_AT_FIRST = 100
+#: Cuts inside a long sentence leave at least this part of it.
+SHORTEST_CUT = 1 / 3
 #: Without punctuation, the first clause is cut before the first joining word that has
 #: so many words before it, at the latest after `MOST_WORDS`.
 EARLIEST_WORD, MOST_WORDS = 4, 7
@@ -115,6 +118,7 @@ class _Cutter:
         self._marks: list[int] = []
         #: Somebody waits, and nothing that can be said has gone out yet.
         self._first = hurried
+        self._longest = LONGEST_AT_FIRST if hurried else LONGEST
 
     def feed(self, token: str) -> Iterator[str]:
         """Take a piece of text and yield the clauses that it completes."""
@@ -151,6 +155,8 @@ class _Cutter:
         self._text = ""
         self._marks.clear()
         if any(char.isalnum() for char in clause):
+            if not self._first:
+                self._longest = LONGEST
             self._first = False
         yield clause
 
@@ -211,15 +217,16 @@ class _Cutter:
             # Nothing but white space so far; how much does not matter.
             self._text = self._text[-LONGEST:]
             return None
-        last = begin + LONGEST
+        last = begin + self._longest
+        first = begin + round(self._longest * SHORTEST_CUT)
         if len(self._text) <= last:
             return None
         for pattern in _CUTS:
-            ends = [m.end() for m in pattern.finditer(self._text, begin + SHORTEST_CUT, last)]
+            ends = [m.end() for m in pattern.finditer(self._text, first, last)]
             if ends:
                 return ends[-1]
         # Accents and joined emoji stay with what they belong to.
-        while last > begin + SHORTEST_CUT and _joins(self._text[last - 1 : last + 1]):
+        while last > first and _joins(self._text[last - 1 : last + 1]):
             last -= 1
         return last
 

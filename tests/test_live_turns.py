@@ -223,6 +223,24 @@ def test_the_echo_at_the_start_of_a_reply_does_not_count():
     assert barged.start == now - 7 * FRAME  # from the onset on, with padding
 
 
+def test_the_grace_is_over_though_more_of_the_reply_comes():
+    detector = scripted()
+    detector.speaking(True)
+    detector.push(script(20))
+    detector.speaking(True)  # The next clause.
+    (barged,) = [e for e in detector.push(script(0, 30)) if isinstance(e, Barged)]
+    assert barged.at == 28 * FRAME
+
+
+def test_a_frame_in_which_speech_rises_counts_over_a_reply():
+    detector = scripted()
+    detector.speaking(True)
+    rising = np.repeat(np.array([0] * 20 + [0.4] + [1] * 10, np.float32), FRAME)
+    (barged,) = [e for e in detector.push(rising) if isinstance(e, Barged)]
+    assert barged.at == 28 * FRAME
+    assert barged.start == (21 - 9) * FRAME
+
+
 def test_after_the_reply_short_speech_counts_again():
     detector = scripted()
     detector.speaking(True)
