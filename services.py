@@ -16,6 +16,7 @@ from engines.base import (
     Anticipating,
     Cancel,
     Conversation,
+    EngineInfo,
     Event,
     Sampling,
     SpeechEngine,
@@ -108,6 +109,10 @@ class Services:
         if name not in self._engines:
             raise InputError(f"There is no engine {name!r}. Engines: {', '.join(self._engines)}.")
         return self._engines[name]
+
+    def infos(self) -> list[EngineInfo]:
+        """The engines that can be chosen."""
+        return [entry.info for entry in self.entries.values()]
 
     def clip(self, source: str | Path | tuple[int, Any] | None) -> Clip:
         """Read a sound file, or samples as Gradio gives them, for recognition.

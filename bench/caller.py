@@ -28,7 +28,9 @@ class Caller:
         self.sound: list[NDArray[np.int16]] = []
         self._news = asyncio.Event()
         self._line: asyncio.Queue[NDArray[np.int16]] = asyncio.Queue()
-        self.spoke_until = 0.0
+        # When the first and the last frame of what was said were sent, by the clock.
+        self.spoke_from = self.spoke_until = 0.0
+        self._speaks = False
         self._said = asyncio.Event()
 
     async def listen(self) -> None:
@@ -47,6 +49,9 @@ class Caller:
         silence = np.zeros(FRAME, np.int16)
         while True:
             speech = silence if self._line.empty() else self._line.get_nowait()
+            if speech is not silence and not self._speaks:
+                self.spoke_from = time.perf_counter()
+            self._speaks = speech is not silence
             await self.connection.input_audio_buffer.append(
                 audio=base64.b64encode(speech.tobytes()).decode()
             )
@@ -102,16 +107,19 @@ class Caller:
 
 
 @asynccontextmanager
-async def call(url: str, *, talking: bool = True, key: str = "none") -> AsyncIterator[Caller]:
+async def call(
+    url: str, *, talking: bool = True, key: str = "none", model: str = "default"
+) -> AsyncIterator[Caller]:
     """A caller who has been greeted.
 
     Args:
         url: Of the server, with a slash at its end.
         talking: The microphone is open.
         key: API key.
+        model: Named at the door.
     """
     client = AsyncOpenAI(base_url=f"{url}v1", api_key=key)
-    async with client.realtime.connect(model="default") as connection:
+    async with client.realtime.connect(model=model) as connection:
         caller = Caller(connection)
         tasks = [asyncio.create_task(caller.listen())]
         if talking:

@@ -8,6 +8,8 @@ import psutil
 from model_loader import ModelStatus
 from services import Services
 
+#: The talk tab lives in the browser, and hears of the choice there.
+TELL_TALK = "(name) => window.dispatchEvent(new CustomEvent('parley-engine', { detail: name }))"
 #: How often the status line is drawn anew, seconds.
 PERIOD = 1.0
 
@@ -26,6 +28,7 @@ def build(services: Services) -> gr.Dropdown:
             min_width=180,
         )
         status = gr.HTML(status_line(services), elem_id="parley-status", padding=False)
+    engine.change(None, engine, None, js=TELL_TALK)
     gr.Timer(PERIOD).tick(
         lambda: status_line(services),
         outputs=status,

@@ -45,7 +45,7 @@ def build(services: Services, access: Access, live: Routes) -> gr.Blocks:
         engine = header.build(services)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Talk", id="talk"):
-                stream.build(access, live, page)
+                stream.build(services, access, live, page)
             with gr.Tab("Chat", id="chat"):
                 chat.build(services, engine, page)
         api.build(services)

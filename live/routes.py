@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import uvicorn
+from starlette.datastructures import QueryParams
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -82,7 +83,7 @@ class Routes:
         else:
             self._lines.add(line)
             try:
-                await line.hold(partial(self._converse, line, socket.query_params.get("resume")))
+                await line.hold(partial(self._converse, line, socket.query_params))
             finally:
                 self._lines.discard(line)
 
@@ -108,17 +109,18 @@ class Routes:
         if self._server is not None:
             self._server.cut(socket)
 
-    async def _converse(self, line: Line, key: str | None) -> None:
-        """Seat a caller and hold the conversation, a new one or that of the key."""
+    async def _converse(self, line: Line, query: QueryParams) -> None:
+        """Seat a caller and hold the conversation, a new one or that of the key it gives."""
         early = Early(line.put)
         line.take = early.take
+        key = query.get("resume")
         held = self._keeper.claim(key) if key else None
         idle = self._services.settings.live_idle
         try:
             async with self._room.seat(
                 lambda ahead: line.put(queue_event(ahead)), returning=held is not None
             ):
-                held = self._resume(line, held) if held else self._begin(line)
+                held = self._resume(line, held) if held else self._begin(line, query.get("model"))
                 line.take = held.session.take
                 for text in early.kept:
                     held.session.take(text)
@@ -130,8 +132,10 @@ class Routes:
             if held is not None:
                 await self._keeper.part(held, dropped=line.dropped)
 
-    def _begin(self, line: Line) -> Held:
-        session = Session(self._services, lambda: self._judge, line.put)
+    def _begin(self, line: Line, model: str | None) -> Held:
+        # Clients name the model they know; only one of our own engines means something.
+        engine = model if model in self._services.entries else None
+        session = Session(self._services, lambda: self._judge, line.put, engine=engine)
         held = Held(session)
         session.begin()
         self._hold(line, held)

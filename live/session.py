@@ -59,6 +59,7 @@ class Session:
             there; then silence decides.
         emit: Queues an event for the client; never waits.
         clock: Monotonic time, seconds.
+        engine: The one to begin with; None is the one in the settings.
     """
 
     def __init__(
@@ -67,13 +68,15 @@ class Session:
         judge: Callable[[], SmartTurn | None],
         emit: Emit,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        engine: str | None = None,
     ) -> None:
         self.id = new_id("sess")
         self._services = services
         self._presence = Presence(emit, clock)
         self._emit = self._presence.tell
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        info = services.engine().info
+        info = services.engine(engine).info
         self._config = Config(info).with_engine(info)
         self._items = Items(self._tell_deleted)
         self._hearing = Hearing(self._config.turns, judge, self._follow)
@@ -371,8 +374,8 @@ class Session:
         self._tell_engine()
 
     def _tell_engine(self) -> None:
-        others = [entry.info for entry in self._services.entries.values()]
-        self._emit(event("parley.engine", **engine_as_event(self._config.info, others)))
+        shown = engine_as_event(self._config.info, self._services.infos())
+        self._emit(event("parley.engine", **shown))
 
     def _look(self, given: CameraFrame) -> None:
         self._camera.look(given.image, self._hearing.turns.received)

@@ -22,6 +22,9 @@ Reason = Literal["complete", "hold", "silence", "longest", "commit"]
 #: Speech after a pause counts from this length on, samples: a click in a pause
 #: neither drops the answer begun in it nor makes it longer.
 RESUME = 2 * FRAME
+#: So much less sure than `threshold` plus this, and speech may be fading: the VAD lets go
+#: 25 ms sooner than at the end of its hysteresis, and about once a sentence for nothing.
+FADING = HYSTERESIS
 #: Speech that is no turn yet may have gaps shorter than this, samples.
 GAP = 3 * FRAME
 #: What `TurnSettings.longest` may be at most, seconds: the utterance is kept in memory.
@@ -38,7 +41,8 @@ class TurnSettings:
         threshold: Probability from which a frame is speech.
         prefix_padding: What an utterance has of the time before its first speech frame.
         min_speech: A turn starts with that much speech; "no" has 300 ms of it, a cough less.
-        pause: Silence after which the turn may be over: the judge is asked, the answer begun.
+        pause: Fading and silence after which the turn may be over: the judge is asked, the
+            answer begun.
         complete: Probability from which Smart Turn's answer means complete. Of 30 hesitations
             3.2 are cut at 0.5, 2.8 at 0.7, 2.0 at 0.8 and 1.2 at 0.9; of 50 complete sentences
             0.5, 1, 3 and 5.5 then wait for `hold`.
@@ -103,7 +107,7 @@ class Paused:
 
     Attributes:
         at: See `SpeechStarted`.
-        speech_end: End of the last frame with speech, samples.
+        speech_end: End of the last frame with speech, fading or not, samples.
         utterance: 16 kHz, from the padding to `at`.
     """
 
@@ -154,9 +158,14 @@ TurnEvent = SpeechStarted | Barged | Paused | Resumed | TurnEnded
 
 @dataclass(slots=True)
 class _Burst:
-    """Speech in progress, in samples: its utterance's start, its first and its last speech."""
+    """Speech in progress, in samples: its utterance's start, its first and its last speech.
+
+    `rise` is the onset too, or a frame before, where the VAD was half sure: over a reply
+    that is 32 ms sooner to be heard.
+    """
 
     start: int
+    rise: int
     onset: int
     end: int
 
@@ -182,6 +191,8 @@ class TurnDetector:
         self._floor = 0
         self._voiced = False
         self._voiced_end = 0
+        self._clear_end = 0
+        self._rises = False
         self._burst: _Burst | None = None
         # Whether the burst is a turn already, then what is known of the pause it is in.
         self._turn = False
@@ -254,8 +265,14 @@ class TurnDetector:
         return [] if self._again else self._patience()
 
     def speaking(self, on: bool) -> None:
-        """Whether a reply is being played, so that speech must go on to count."""
-        self._reply = self.received if on else None
+        """Whether a reply is being played, so that speech must go on to count.
+
+        Said again while it plays, this changes nothing: the grace of its beginning is over.
+        """
+        if not on:
+            self._reply = None
+        elif self._reply is None:
+            self._reply = self.received
 
     def hold_off(self, on: bool) -> None:
         """Take what comes for silence (half duplex: the microphone hears the reply)."""
@@ -290,9 +307,12 @@ class TurnDetector:
         self._tape.append(frame)
         self._at += FRAME
         threshold = settings.threshold - (HYSTERESIS if self._voiced else 0)
-        self._voiced = bool(self._vad.probabilities(frame)[0] >= threshold)
+        probability = float(self._vad.probabilities(frame)[0])
+        self._voiced = probability >= threshold
         if self._voiced:
             self._voiced_end = self._at
+        if probability >= settings.threshold + FADING:
+            self._clear_end = self._at
         if settings.kind is None:
             self._tape.forget(max(self._floor, self._at - _samples(settings.longest)))
             return []
@@ -300,7 +320,8 @@ class TurnDetector:
             onset = self._at - FRAME
             # The tape begins later than that where the padding has just been made longer.
             start = max(self._floor, onset - _samples(settings.prefix_padding), self._tape.start)
-            self._burst = _Burst(start, onset, self._at)
+            self._burst = _Burst(start, onset - FRAME if self._rises else onset, onset, self._at)
+        self._rises = probability >= settings.threshold - HYSTERESIS
         if self._burst is None:
             self._tape.forget(max(self._floor, self._at - _samples(settings.prefix_padding)))
             return []
@@ -317,30 +338,38 @@ class TurnDetector:
         if self._reply is None:
             self._turn = burst.end - burst.onset >= _samples(settings.min_speech)
             return [SpeechStarted(self._at, burst.start)] if self._turn else []
-        counts_from = max(burst.onset, self._reply + _samples(settings.echo_grace))
+        counts_from = max(burst.rise, self._reply + _samples(settings.echo_grace))
         self._turn = burst.end - counts_from >= _samples(settings.interrupt_after)
         return [Barged(self._at, burst.start)] if self._turn else []
 
     def _in_turn(self, burst: _Burst) -> list[TurnEvent]:
         events: list[TurnEvent] = []
-        if self._voiced and self._paused is None:
-            burst.end = self._at
-        elif self._voiced:
+        if self._paused is not None and self._voiced:
             self._again += FRAME
-            if self._again >= RESUME:
-                burst.end = self._at
+            # It had only faded, and is clear again.
+            swells = burst.end == self._at - FRAME and self._clear_end == self._at
+            if swells or self._again >= RESUME:
                 self._paused, self._probability, self._again = None, None, 0
                 events.append(Resumed(self._at))
-        else:
+        elif not self._voiced:
             self._again = 0
-            silence = self._at - burst.end
-            if self._paused is None and silence >= _samples(self.settings.pause):
-                self._paused = Paused(self._at, burst.end, self._tape.cut(burst.start, self._at))
-                events.append(self._paused)
+        if self._voiced and self._paused is None:
+            burst.end = self._at
+        if self._paused is None and self._pauses(burst):
+            self._paused = Paused(self._at, burst.end, self._tape.cut(burst.start, self._at))
+            events.append(self._paused)
+        if not self._voiced:
             events += self._patience()
         if self._turn and self._at - burst.start >= _samples(self.settings.longest):
             events.append(self._end("longest"))
         return events
+
+    def _pauses(self, burst: _Burst) -> bool:
+        """Whether it is time to think that the turn may be over."""
+        pause = max(FRAME, _samples(self.settings.pause))
+        # Fading counts once, or weak speech would be one pause after the other.
+        faded = burst.onset < self._clear_end == self._at - pause
+        return faded or self._at - burst.end >= pause
 
     def _patience(self) -> list[TurnEvent]:
         """The end of the turn, where the silence has lasted long enough."""

@@ -15,11 +15,14 @@ from speech.spoken import SpokenText
 SHORTEST = 10
 #: A longer sentence is cut inside, characters: about 14 s of speech.
 LONGEST = 220
-#: Cuts inside a long sentence leave at least this much, characters.
-SHORTEST_CUT = LONGEST // 3
+#: As long as somebody waits, and for the clause after that, characters: it has to be written
+#: while the first one, which is short, is heard.
+LONGEST_AT_FIRST = 100
+#: Cuts inside a long sentence leave at least this part of it.
+SHORTEST_CUT = 1 / 3
 #: Without punctuation, the first clause is cut before the first joining word that has
 #: so many words before it, at the latest after `MOST_WORDS`.
-EARLIEST_WORD, MOST_WORDS = 4, 8
+EARLIEST_WORD, MOST_WORDS = 4, 7
 
 _TERMINATORS = frozenset(".?!…。．！？؟।۔")
 _CLOSERS = frozenset("\"')]}”’»›」』）】〕》〉*_`~")
@@ -51,11 +54,12 @@ _CUTS = (
 )
 
 
-def clauses(tokens: Iterable[str]) -> Generator[str, None, None]:
+def clauses(tokens: Iterable[str], *, hurried: bool = True) -> Generator[str, None, None]:
     """Cut a stream of text into clauses, each as soon as its end is known.
 
     The first clause is short, so that speech can begin: it ends at the first
-    comma or the like, or before a conjunction after four words. Then come
+    comma or the like, or before a conjunction after four words. Then come (from
+    the beginning, if nobody is `hurried`)
     whole sentences (by stream2sentence's rules, which know abbreviations,
     numbers and names), at most one token after their end; sentences longer than
     `LONGEST` are cut at clauses. A line break always ends a clause. Code, maths
@@ -65,13 +69,14 @@ def clauses(tokens: Iterable[str]) -> Generator[str, None, None]:
         tokens: Any pieces of one text; how it is cut into pieces changes nothing
             but which clause has the white space between two clauses. Closed
             together with the result, if it can be closed.
+        hurried: Somebody waits for the first clause while the text is being written.
 
     Yields:
         Parts of the text with white space as it was, never blank; joined, they
         are the text up to white space. At most `LONGEST` characters and white
         space around them. The source is not read ahead.
     """
-    cutter = _Cutter()
+    cutter = _Cutter(hurried)
     source = iter(tokens)
     try:
         for token in source:
@@ -83,18 +88,19 @@ def clauses(tokens: Iterable[str]) -> Generator[str, None, None]:
             close()
 
 
-def spoken_clauses(tokens: Iterable[str]) -> Generator[str, None, None]:
+def spoken_clauses(tokens: Iterable[str], *, hurried: bool = True) -> Generator[str, None, None]:
     """`clauses`, cleaned for speech; what cannot be spoken is left out.
 
     Args:
         tokens: As for `clauses`.
+        hurried: As for `clauses`.
 
     Yields:
         What to say, never blank (see `speech.spoken.SpokenText`), with the line
         breaks that ended the clause: `speech.seams.pause_after` goes by them.
     """
     cleaner = SpokenText()
-    with closing(clauses(tokens)) as source:
+    with closing(clauses(tokens, hurried=hurried)) as source:
         for clause in source:
             if said := cleaner.feed(clause):
                 yield said + "\n" * clause[len(clause.rstrip()) :].count("\n")
@@ -105,13 +111,14 @@ def spoken_clauses(tokens: Iterable[str]) -> Generator[str, None, None]:
 class _Cutter:
     """The text since the last cut and what is known about it."""
 
-    def __init__(self) -> None:
+    def __init__(self, hurried: bool) -> None:
         self._detector = get_boundary_detector("en")
         self._text = ""
         #: Marks in the text that may end a clause, not decided yet.
         self._marks: list[int] = []
-        #: Nothing that can be said has gone out yet.
-        self._first = True
+        #: Somebody waits, and nothing that can be said has gone out yet.
+        self._first = hurried
+        self._longest = LONGEST_AT_FIRST if hurried else LONGEST
 
     def feed(self, token: str) -> Iterator[str]:
         """Take a piece of text and yield the clauses that it completes."""
@@ -148,6 +155,8 @@ class _Cutter:
         self._text = ""
         self._marks.clear()
         if any(char.isalnum() for char in clause):
+            if not self._first:
+                self._longest = LONGEST
             self._first = False
         yield clause
 
@@ -208,15 +217,16 @@ class _Cutter:
             # Nothing but white space so far; how much does not matter.
             self._text = self._text[-LONGEST:]
             return None
-        last = begin + LONGEST
+        last = begin + self._longest
+        first = begin + round(self._longest * SHORTEST_CUT)
         if len(self._text) <= last:
             return None
         for pattern in _CUTS:
-            ends = [m.end() for m in pattern.finditer(self._text, begin + SHORTEST_CUT, last)]
+            ends = [m.end() for m in pattern.finditer(self._text, first, last)]
             if ends:
                 return ends[-1]
         # Accents and joined emoji stay with what they belong to.
-        while last > begin + SHORTEST_CUT and _joins(self._text[last - 1 : last + 1]):
+        while last > first and _joins(self._text[last - 1 : last + 1]):
             last -= 1
         return last
 

@@ -249,6 +249,12 @@ class Caller(Window):
             "([view, event]) => view.client.take(event)", [self.view(), {"type": kind, **fields}]
         )
 
+    def choose_engine(self, name):
+        """Tell the tab what the header tells it; what is offered there is what there really is."""
+        self.page.evaluate(
+            "name => dispatchEvent(new CustomEvent('parley-engine', { detail: name }))", name
+        )
+
     def keep_notes(self):
         """Remember all that is told from now on, however short it stands there: see `notes`."""
         self.page.evaluate(

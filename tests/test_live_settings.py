@@ -54,6 +54,15 @@ def test_switching_engines(seeing_url):
     assert names == ["embedded", "seer", "mole", "embedded"], "no news where nothing changes"
 
 
+def test_a_client_may_name_its_engine_at_the_door(seeing_url):
+    async def converse(model):
+        async with call(seeing_url, talking=False, model=model) as caller:
+            return await caller.wait("parley.engine")
+
+    engines = [asyncio.run(converse(model)).name for model in ("mole", "default", "gpt-realtime")]
+    assert engines == ["mole", "embedded", "embedded"], "a model that is not ours is the default"
+
+
 def test_a_reply_under_way_is_interrupted_by_a_switch(seeing_url):
     async def converse():
         async with call(seeing_url, talking=False) as caller:

@@ -47,6 +47,35 @@ def test_speech_goes_on_after_a_pause():
     assert events[4].at == (95 + 25) * FRAME
 
 
+@pytest.mark.parametrize(
+    ("tail", "pauses"),
+    [
+        # Fading is enough, and what fades is in the utterance.
+        ([0.9, 0.6, 0.2, 0.1], [("Paused", 2)]),
+        ([0.9, 0.2, 0.1, 0.1], [("Paused", 2)]),
+        # It only sank for a moment.
+        ([0.9, 0.6, 0.9, 0.9], [("Paused", 2), ("Resumed", 3)]),
+        ([0.9, 0.6, 0.9, 0.6, 0.1], [("Paused", 2), ("Resumed", 3), ("Paused", 4)]),
+        # Weak speech goes on: one pause for the fading, the next for silence.
+        ([0.9, 0.6, 0.5, 0.5, 0.5, 0.5, 0.1], [("Paused", 2), ("Resumed", 4), ("Paused", 7)]),
+        # After silence it takes two frames to go on, however clear.
+        ([0.9, 0.6, 0.1, 0.9, 0.1], [("Paused", 2)]),
+    ],
+)
+def test_speech_that_fades(tail, pauses):
+    detector = scripted(TurnSettings())
+    begin = script(20, 30)
+    detector.push(begin)
+    events = detector.push(np.repeat(np.array(tail, np.float32), FRAME))
+    assert [(name, at - 50) for name, at in shape(events)] == pauses
+
+
+def test_weak_speech_is_no_pause():
+    detector = scripted(TurnSettings())
+    events = detector.push(np.repeat(np.full(60, 0.6, np.float32), FRAME))
+    assert [type(event) for event in events] == [SpeechStarted]
+
+
 def test_an_answer_to_a_pause_that_is_over_is_ignored():
     detector = scripted()
     (first,) = [e for e in detector.push(script(20, 30, 5)) if isinstance(e, Paused)]
@@ -192,6 +221,24 @@ def test_the_echo_at_the_start_of_a_reply_does_not_count():
     (barged,) = detector.push(script(2, 30))  # goes on
     assert barged.at - now == (9 + 8) * FRAME  # grace, then 250 ms
     assert barged.start == now - 7 * FRAME  # from the onset on, with padding
+
+
+def test_the_grace_is_over_though_more_of_the_reply_comes():
+    detector = scripted()
+    detector.speaking(True)
+    detector.push(script(20))
+    detector.speaking(True)  # The next clause.
+    (barged,) = [e for e in detector.push(script(0, 30)) if isinstance(e, Barged)]
+    assert barged.at == 28 * FRAME
+
+
+def test_a_frame_in_which_speech_rises_counts_over_a_reply():
+    detector = scripted()
+    detector.speaking(True)
+    rising = np.repeat(np.array([0] * 20 + [0.4] + [1] * 10, np.float32), FRAME)
+    (barged,) = [e for e in detector.push(rising) if isinstance(e, Barged)]
+    assert barged.at == 28 * FRAME
+    assert barged.start == (21 - 9) * FRAME
 
 
 def test_after_the_reply_short_speech_counts_again():

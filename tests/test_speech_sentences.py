@@ -60,12 +60,26 @@ def test_an_answer():
         ),
         (
             "My favourite small green robot quickly builds tall stone walls every day now",
-            "My favourite small green robot quickly builds tall",
+            "My favourite small green robot quickly builds",
         ),
     ],
 )
 def test_first_clause(text, first):
     assert next(clauses(tokens_of(text))).strip() == first
+
+
+def test_the_second_clause_is_written_before_the_first_has_been_heard():
+    count = ", ".join(f"number {n}" for n in range(1, 80))
+    first, second, third, *_ = clauses(tokens_of(f"Here I go: {count}."))
+    assert first.strip() == "Here I go:"
+    assert 33 < len(second) <= 100 < len(third) <= LONGEST
+    assert second.endswith(",")
+
+
+def test_where_nobody_waits_the_first_clause_is_a_sentence_too():
+    text = "My favourite small green robot, as you see, builds tall stone walls. It rests."
+    first, second = clauses(tokens_of(text), hurried=False)
+    assert (first.strip(), second.strip()) == (text[: text.index(".") + 1], "It rests.")
 
 
 def test_first_clause_does_not_wait_for_the_next_token():

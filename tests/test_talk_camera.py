@@ -96,7 +96,7 @@ def test_it_stays_on_through_a_drop_and_goes_off_at_the_end(seen):
     caller, between = seen
     # A wish for an engine that sees: a new session begins with another one, for a moment.
     caller.dispatch("parley.engine", **EMBEDDED)
-    caller.page.select_option("[data-setting=model]", "seer")
+    caller.choose_engine("seer")
     switch_on(caller)
     between.hang_up(1012, "The server restarts.")
     caller.wait_for(lambda: len(between.urls) == 2 and not caller.note(), what="the new line")

@@ -6,8 +6,8 @@ from conftest import SAMPLES
 pytest_plugins = ["talk_fixtures"]
 pytestmark = pytest.mark.browser
 
-#: From an interruption to silence, ms by the clock of the sound: 5 to fade, the rest for a machine
-#: whose thread of sound is late.
+#: From an interruption to silence, ms by the clock of the sound; one that comes while the thread of
+#: sound is late takes longer than most do (see test_talk_player.py).
 SILENCE = 50
 BEES, SKY = SAMPLES / "bees.wav", SAMPLES / "sky.wav"
 
@@ -90,6 +90,7 @@ def test_half_duplex_is_deaf_while_it_speaks(open_talk):
     caller.say(SKY, over=200)
     said = caller.figures()["playedMs"]
     caller.wait_for(lambda: caller.figures()["playedMs"] > said + 500, what="sound to go on")
+    assert len(caller.said("user")) == 1, "it has heard what was said over it"
     assert caller.state() == "speaking"
     assert caller.figures()["silentMs"] is None
     caller.page.keyboard.press("Escape")
@@ -121,6 +122,27 @@ def test_a_page_without_a_microphone_says_so(open_talk):
     caller.call()
     caller.wait_for(lambda: "no microphone" in caller.note(), what="the reason")
     assert caller.state() == "ready"
+
+
+def test_an_impatient_press_opens_one_microphone(open_talk):
+    caller = open_talk()
+    caller.page.evaluate(
+        """() => {
+          const { mediaDevices } = navigator;
+          const ask = mediaDevices.getUserMedia;
+          const allowed = new Promise((resolve) => (window.allow = resolve));
+          window.asked = 0;
+          mediaDevices.getUserMedia = (wanted) => {
+            window.asked++;
+            return allowed.then(() => ask(wanted));
+          };
+        }"""
+    )
+    caller.call()
+    caller.call()
+    caller.page.evaluate("allow()")
+    caller.wait_for(lambda: caller.page.query_selector(".talk[data-line=open]"), what="the line")
+    assert caller.page.evaluate("asked") == 1
 
 
 def test_a_refusal_is_told_in_the_servers_words(open_talk):

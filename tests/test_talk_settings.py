@@ -1,5 +1,6 @@
 """What can be set in the talk tab: told to the server, refused by it, kept for the next visit."""
 
+import browser
 import pytest
 from between import EMBEDDED, SEER
 
@@ -77,27 +78,46 @@ def test_settings_reach_the_server_after_its_greeting_and_survive(open_talk):
 def test_what_the_server_refuses_goes_back(open_talk):
     caller = open_talk()
     caller.page.evaluate(
-        "localStorage.setItem('parley.settings', JSON.stringify({ voice: 'nobody' }))"
+        "localStorage.setItem('parley.settings', JSON.stringify({ history_limit: 5000 }))"
     )
     caller.page.reload()
     caller.page.wait_for_function("document.querySelector('#talk .talk')?.view !== undefined")
     caller.keep_notes()
     caller.type("Hello.")
-    caller.wait_for(lambda: any("nobody" in note for note in caller.notes()), what="the refusal")
+    caller.wait_for(lambda: any("history_limit" in note for note in caller.notes()), what="refusal")
     kept = caller.page.evaluate("localStorage.getItem('parley.settings')")
-    assert "nobody" not in kept
+    assert "5000" not in kept
+
+
+def test_the_engine_of_the_header_answers(talk_chromium, seeing_url):
+    caller = browser.Caller(talk_chromium, seeing_url)
+    able = ".talk-able"
+    # Shown before anybody has said a word, and so are the voices.
+    caller.wait_for(lambda: "cannot see" in caller.page.inner_text(able), what="the engine")
+    assert value(caller, "voice") == "heart"
+    caller.page.get_by_label("Engine").click()
+    caller.page.get_by_role("option", name="Seer").click()
+    caller.wait_for(lambda: "; sees;" in caller.page.inner_text(able), what="the other engine")
+    caller.type("What do you see?")
+    caller.wait_for(lambda: "Seer: I see 0" in "".join(caller.said("assistant")), what="its answer")
+    caller.page.get_by_label("Engine").click()
+    caller.page.get_by_role("option", name="Mole").click()
+    caller.wait_for(lambda: value(caller, "voice") == "gruff", what="the third engine's voice")
+    caller.type("And you?")
+    caller.wait_for(lambda: "Mole: I see 0" in "".join(caller.said("assistant")), what="its answer")
+    assert not caller.complaints
+    caller.close()
 
 
 def test_dispatched_engines_can_be_chosen(open_talk):
     caller = open_talk()
-    assert caller.page.is_disabled(control("model"))
     catch_messages(caller)
     caller.dispatch("parley.engine", **EMBEDDED)
     assert caller.page.inner_text(".talk-able") == (
         "Hears most languages; speaks English; cannot see; keeps to its own voices."
     )
     assert not caller.page.is_visible(control("images_in_history"))
-    caller.page.select_option(control("model"), "seer")
+    caller.choose_engine("seer")
     (update,) = caught(caller)
     assert update["session"] == {"type": "realtime", "model": "seer"}
     caller.dispatch("parley.engine", **SEER)
@@ -114,7 +134,7 @@ def test_dispatched_engines_can_be_chosen(open_talk):
     caller.dispatch("parley.engine", **SEER)
     assert value(caller, "voice") == "bob"
     # Chosen otherwise, the engine has other voices.
-    caller.page.select_option(control("model"), "embedded")
+    caller.choose_engine("embedded")
     caller.dispatch("parley.engine", **EMBEDDED)
     assert value(caller, "voice") == "heart"
 
@@ -123,10 +143,11 @@ def test_dispatched_refusals_show_the_servers_value(open_talk):
     caller = open_talk()
     catch_messages(caller)
     caller.dispatch("parley.engine", **EMBEDDED)
-    caller.page.select_option(control("model"), "seer")
+    caller.choose_engine("seer")
     refuse(caller, "model", "Seer needs a GPU.")
     assert caller.note() == "Seer needs a GPU."
-    assert value(caller, "model") == "embedded"
+    chosen = "view => view.settings.value('model')"
+    assert caller.page.evaluate(chosen, caller.view()) == "embedded"
     caller.dispatch("parley.configured", interrupt_after_ms=300, history_limit=12)
     assert value(caller, "interrupt_after_ms") == "300"
     assert caller.page.inner_text(".talk-slid") == "300 ms"

@@ -45,6 +45,9 @@ SPOKEN_PROMPT = (
 )
 TEXT_PROMPT = "You are a helpful assistant."
 
+#: Marks that end a sentence.
+_ENDINGS = " .,?!…。？！"
+
 T = TypeVar("T")
 Put = Callable[[Event], None]
 
@@ -116,7 +119,8 @@ class Cascade:
             watch = Stopwatch()
             speaker = _Speaker(synthesizer, voice, seed)
             clauses = stages.run(
-                "cutting the text", _each(lambda: spoken_clauses(paragraphs(text)))
+                "cutting the text",
+                _each(lambda: spoken_clauses(paragraphs(text), hurried=False)),
             )
             events = stages.run("speech synthesis", _each(lambda: speaker.speak(clauses)))
             for event in stages.read(events):
@@ -187,8 +191,9 @@ class Cascade:
                 heard = " ".join(filter(None, parts))
                 yield Transcript(heard, False, heard=turn.audio.seconds)
             if isinstance(chat, ReadingAhead):
-                # The last word may be half a word yet.
-                sure = turn.question(heard.rpartition(" ")[0])
+                # The recognizer ends what is not over with a full stop, too. A word that turns
+                # out to be half a word costs two tokens now; one that stands spares them later.
+                sure = turn.question(heard.rstrip(_ENDINGS))
                 chat.prepare(_prompts(conversation, sure, spoken=spoken), cancel)
 
     def _voice(self, name: str | None) -> str:

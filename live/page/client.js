@@ -32,6 +32,7 @@ export class Client {
     // Who hears when. The end of a turn is the server's business, but for "push".
     this.mode = "full"; // Or "half", or "push".
     this.patience = { type: "semantic_vad" };
+    this.asking = null; // For the microphone.
     this.held = 0; // Frames since push to talk was pressed.
     this.pressed = false;
     this.reply = null; // What plays: item, response, when it was received.
@@ -53,10 +54,17 @@ export class Client {
   }
 
   async openMicrophone() {
-    this.microphone ??= await Microphone.open(
+    if (this.microphone) return;
+    // A browser that is asked twice gives two, and one would stay open.
+    this.asking ??= Microphone.open(
       (pcm, level) => this.#hear(pcm, level),
       () => this.on.lost(),
     );
+    try {
+      this.microphone = await this.asking;
+    } finally {
+      this.asking = null;
+    }
   }
 
   hangUp() {

@@ -64,6 +64,13 @@ export class Settings {
     }
   }
 
+  /** Another engine is to answer, in this visit. */
+  choose(model) {
+    this.wishes.model = model;
+    TELL.model(this.client, model);
+    this.show();
+  }
+
   take(event) {
     switch (event.type) {
       case "session.created":
@@ -89,10 +96,6 @@ export class Settings {
   }
 
   show() {
-    this.#offer("model", this.engine?.engines ?? [], ({ name, title, can_see }) => [
-      name,
-      can_see ? `${title}, sees` : title,
-    ]);
     this.#offer("voice", this.engine?.voices ?? [], ({ name, description }) => [
       name,
       name,
@@ -182,6 +185,7 @@ export class Settings {
 
   /** A voice is a wish for one engine; another one speaks as it likes. */
   #forgetVoice() {
+    if (!("voice" in this.wishes)) return;
     const { name, voices } = this.engine;
     if (name !== (this.wishes.model ?? name)) return; // The wished one is still to come.
     if (voices.some((voice) => voice.name === this.wishes.voice)) return;
@@ -191,7 +195,7 @@ export class Settings {
 
   #keep() {
     try {
-      localStorage.setItem(KEPT, JSON.stringify(this.wishes));
+      localStorage.setItem(KEPT, JSON.stringify({ ...this.wishes, model: undefined }));
     } catch {
       // A private window may keep nothing; then it holds until the page is closed.
     }

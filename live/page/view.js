@@ -14,14 +14,19 @@ import { ms } from "./waterfall.js";
 const FLOOR = -55;
 
 /** Brings the template to life. */
-export function mount(element, getToken) {
+export function mount(element, getToken, describe) {
   const root = element.querySelector(".talk");
-  root.view = new View(root, getToken); // Tests look into it.
+  root.view = new View(root, getToken, describe); // Tests look into it.
 }
 
 class View {
-  constructor(root, getToken) {
+  /**
+   * @param getToken see `Client`
+   * @param describe gives a promise of an engine as `parley.engine` shows it; null: the server's
+   */
+  constructor(root, getToken, describe) {
     this.root = root;
+    this.describe = describe;
     this.find = (name) => root.querySelector(`.talk-${name}`);
     this.dialogue = new Dialogue(this.find("dialogue"));
     this.turns = new Turns();
@@ -59,6 +64,20 @@ class View {
     this.find("side").open = matchMedia("(min-width: 861px)").matches;
     this.note(whyNone("audio"));
     this.show();
+    this.meet(null);
+  }
+
+  /** Shows an engine that is to answer, before it does. */
+  async meet(name) {
+    const engine = await this.describe(name).catch(() => null); // Then the session will tell.
+    const chosen = this.settings.wishes.model ?? null;
+    if (engine && !this.client.isOpen && chosen === name) this.take(engine);
+  }
+
+  /** The header of the page has another engine. */
+  choose(name) {
+    this.settings.choose(name);
+    this.meet(name);
   }
 
   wire() {
@@ -85,6 +104,7 @@ class View {
     document.addEventListener("keyup", (event) => this.key(event, false));
     // A key that is let go in another window is not seen here.
     window.addEventListener("blur", () => this.press(false));
+    window.addEventListener("parley-engine", ({ detail }) => this.choose(detail));
     window.addEventListener("pagehide", () => client.hangUp());
   }
 
@@ -95,7 +115,8 @@ class View {
   key(event, down) {
     if (!this.isShown || !this.client.isOpen) return;
     if (event.key === "Escape" && down) this.client.stop();
-    const elsewhere = event.target.closest?.("input:not([type=radio]), textarea, select, button");
+    const keyed = "input:not([type=radio]), textarea, select, button, summary";
+    const elsewhere = event.target.closest?.(keyed);
     const talks = event.key === " " && this.client.mode === "push";
     if (!talks || (elsewhere && elsewhere !== this.find("hold"))) return;
     event.preventDefault(); // Or the page would scroll.
