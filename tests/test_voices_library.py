@@ -3,6 +3,7 @@
 import json
 import threading
 import unicodedata
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -211,6 +212,17 @@ def test_a_feature_that_cannot_be_kept_is_not_fatal(library):
     assert library.get("Anna").keep("timbre-1", lambda: b"computed") == b"computed"
 
 
+def test_references_to_one_recording_share_what_is_in_memory(library):
+    add_human(library, "Anna", recording())
+    first = library.get("Anna")
+    first.keep("timbre-1", lambda: b"computed")
+    for path in (library.folder / "features").rglob("*.bin"):
+        path.unlink()
+    assert library.get("Anna").keep("timbre-1", lambda: b"again") == b"computed"
+    del first
+    assert library.get("Anna").keep("timbre-1", lambda: b"again") == b"again"
+
+
 def test_two_requests_at_once_compute_a_feature_once():
     begun, go = threading.Event(), threading.Event()
     calls = []
@@ -383,6 +395,11 @@ def test_record_survives_json():
         {"language": "../"},
         {"consent": {}},
         {"consent": "yes"},
+        {"consent": {**asdict(consent_for(recording())), "by": "a\u202eb"}},
+        {"consent": {**asdict(consent_for(recording())), "sentence": "x" * 2001}},
+        {"consent": {**asdict(consent_for(recording())), "given": "today"}},
+        {"consent": {**asdict(consent_for(recording())), "match": float("inf")}},
+        {"consent": {**asdict(consent_for(recording())), "similarity": "1"}},
         {"imported": "yes"},
     ],
 )

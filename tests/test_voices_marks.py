@@ -13,6 +13,7 @@ from voice_tools import recording
 
 import settings
 from errors import InputError, UnavailableError
+from speech.pcm import Audio
 from voices.marks import Made, encode_marked, label, read_mark, write_marked
 
 MADE = Made(
@@ -55,6 +56,14 @@ def test_mark_survives_conversion_by_ffmpeg(tmp_path, suffix):
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(source), str(target)]
     subprocess.run(command, check=True)
     assert read_mark(target) == MADE
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+def test_ten_minutes_in_every_format(kind):
+    """Encoders that are given this at once have crashed the process."""
+    tone = np.sin(np.arange(24_000 * 600) / 20).astype(np.float32) / 2
+    content = encode_marked(Audio(tone, 24_000), MADE, kind)
+    assert soundfile.info(io.BytesIO(content)).duration == pytest.approx(600, abs=0.2)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from errors import InputError
 from voices.challenge import NEEDED, SENTENCE_LIKENESS, likeness, sentence_for, words_heard
+from voices.names import plain_text
 
 #: Time to read a sentence and record it, seconds.
 EXPIRES = 300.0
@@ -22,6 +23,9 @@ EXPIRES = 300.0
 ATTEMPTS = 3
 #: Sentences that wait to be read, over all sessions; the oldest go first.
 MOST_PENDING = 1000
+LONGEST_LOGIN = 200
+#: What is kept of what was heard, characters; sentences have about 80.
+LONGEST_HEARD = 400
 #: Cosine similarity of Resemblyzer embeddings from which two recordings are taken for one
 #: speaker. Halves of one recording measure .96, one speaker on another day or microphone
 #: .75-.85, two speakers .49-.53.
@@ -164,10 +168,10 @@ class ConsentGate:
         return Consent(
             given=self._now().astimezone(UTC).isoformat(timespec="seconds"),
             sentence=pending.sentence,
-            heard=heard.strip()[: 4 * len(pending.sentence)],
+            heard=plain_text(heard[:LONGEST_HEARD], 4 * LONGEST_HEARD, "What was heard"),
             match=round(match, 3),
             similarity=round(similarity, 3),
-            by=by or "anonymous",
+            by=plain_text(by, LONGEST_LOGIN, "The login") or "anonymous",
             voice=voice,
             version=self._version,
         )

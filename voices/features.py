@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from errors import UnavailableError
 from voices.disk import replace_synced
@@ -53,10 +54,24 @@ class Features:
     def __init__(self, shelf: Shelf, wanted: Callable[[str], bool]) -> None:
         self._shelf = shelf
         self._wanted = wanted
+        self._lock = threading.Lock()
+        #: As long as a reference holds one, the next reference to that recording shares it.
+        self._keeps: WeakValueDictionary[str, Keep] = WeakValueDictionary()
 
     def keep(self, sha256: str) -> Keep:
-        """The cache of one recording, in memory and on disk."""
+        """The cache of one recording: in memory while a reference to it lives, and on disk."""
+        with self._lock:
+            known = self._keeps.get(sha256)
+            if known is None:
+                known = self._keeps[sha256] = remembering(self._on_disk(sha256))
+            return known
 
+    def forget(self, sha256: str) -> None:
+        """Erase what is kept of a recording; only under the lock."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._folder(sha256))
+
+    def _on_disk(self, sha256: str) -> Keep:
         def on_disk(kind: str, compute: Callable[[], bytes]) -> bytes:
             path = self._folder(sha256) / f"{quote(kind, safe='')}.bin"
             content = _read(path)
@@ -65,12 +80,7 @@ class Features:
                 self._write(sha256, path, content)
             return content
 
-        return remembering(on_disk)
-
-    def forget(self, sha256: str) -> None:
-        """Erase what is kept of a recording; only under the lock."""
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self._folder(sha256))
+        return on_disk
 
     def _folder(self, sha256: str) -> Path:
         return self._shelf.folder / "features" / sha256

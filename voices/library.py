@@ -13,7 +13,7 @@ from speech.pcm import Audio
 from voices.consent import Consent
 from voices.disk import replace_synced, write_synced
 from voices.features import Features
-from voices.names import checked_name, name_key, numbered
+from voices.names import checked_name, name_key, numbered, plain_text
 from voices.record import (
     LONGEST_DESCRIPTION,
     LONGEST_OWNER,
@@ -28,7 +28,6 @@ from voices.record import (
     content_hash,
     decode,
     encode,
-    plain_text,
 )
 from voices.shelf import Shelf
 

@@ -25,6 +25,7 @@ Format = Literal["WAV", "FLAC", "OGG", "MP3"]
 
 #: Begins the part of the comment that programs read.
 _MACHINE = "parley-mark: "
+_BLOCK = 2**16
 #: Longer comments are not ours, characters.
 _LONGEST = 10_000
 
@@ -78,7 +79,10 @@ def encode_marked(audio: Audio, made: Made, kind: Format = "WAV") -> bytes:
     subtype = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}.get(kind, "PCM_16")
     with soundfile.SoundFile(content, "w", audio.rate, 1, subtype, format=kind) as sound:
         label(sound, made)
-        sound.write(audio.pcm16())
+        # In blocks: the Vorbis encoder puts all it is given at once on the stack.
+        pcm = audio.pcm16()
+        for start in range(0, len(pcm), _BLOCK):
+            sound.write(pcm[start : start + _BLOCK])
     return content.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Names of voices: any script, nothing that hides, one voice a name."""
+"""Names and texts of voices: any script, nothing that hides, one voice a name."""
 
 import unicodedata
 from collections.abc import Collection
@@ -51,6 +51,24 @@ def numbered(name: str, taken: Collection[str]) -> str:
         suffix = f" {number}"
         free = name[: LONGEST_NAME - len(suffix)].rstrip() + suffix
     return free
+
+
+def plain_text(text: str, longest: int, what: str) -> str:
+    """A text for a record: composed, on one line, nothing invisible.
+
+    Raises:
+        InputError: If it is too long.
+    """
+    composed = unicodedata.normalize("NFC", text)
+    kept = "".join(
+        " " if char.isspace() else char
+        for char in composed
+        if char.isspace() or char in JOINERS or unicodedata.category(char)[0] != "C"
+    )
+    kept = " ".join(kept.split())
+    if len(kept) > longest:
+        raise InputError(f"{what} has {len(kept)} characters; {longest} is the limit. Shorten it.")
+    return kept
 
 
 def _joins(name: str, place: int) -> bool:

@@ -4,7 +4,6 @@ import hashlib
 import io
 import math
 import re
-import unicodedata
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
@@ -20,7 +19,7 @@ from errors import InputError
 from speech.level import duration_text
 from speech.pcm import Audio
 from voices.consent import Consent
-from voices.names import JOINERS, checked_name
+from voices.names import checked_name, plain_text
 
 Origin = Literal["shipped", "recording", "upload", "synthetic"]
 """Made by the project; recorded here; a file of a person's voice; speech Parley made."""
@@ -190,24 +189,6 @@ def decode(content: bytes) -> Audio:
     return Audio.from_pcm16(samples, rate)
 
 
-def plain_text(text: str, longest: int, what: str) -> str:
-    """A text for a record: composed, on one line, nothing invisible.
-
-    Raises:
-        InputError: If it is too long.
-    """
-    composed = unicodedata.normalize("NFC", text)
-    kept = "".join(
-        " " if char.isspace() else char
-        for char in composed
-        if char.isspace() or char in JOINERS or unicodedata.category(char)[0] != "C"
-    )
-    kept = " ".join(kept.split())
-    if len(kept) > longest:
-        raise InputError(f"{what} has {len(kept)} characters; {longest} is the limit. Shorten it.")
-    return kept
-
-
 def check_language(language: str) -> str:
     """Raise `InputError` if this is no ISO 639 code; the empty string is fine."""
     if not _LANGUAGE.fullmatch(language):
@@ -222,11 +203,14 @@ def _adapter() -> TypeAdapter[Record]:
 
 def _check(record: Record) -> None:
     """Raise `ValueError` for values that no record of ours has."""
-    texts = (
+    texts = [
         (record.transcript, LONGEST_TRANSCRIPT, "the transcript"),
         (record.description, LONGEST_DESCRIPTION, "the description"),
         (record.owner, LONGEST_OWNER, "the owner"),
-    )
+    ]
+    if (consent := record.consent) is not None:
+        words = (consent.sentence, consent.heard, consent.by, consent.version)
+        texts += [(text, LONGEST_TRANSCRIPT, "the consent") for text in words]
     try:
         checks = [text == plain_text(text, longest, what) for text, longest, what in texts]
         checks.append(record.name == checked_name(record.name))
