@@ -155,7 +155,6 @@ def test_all_or_nothing(elsewhere):
         "C:\\evil",
         "C:/evil",
         "..\\..\\evil",
-        "1/audio.flac\0.txt",
     ],
 )
 def test_members_that_point_outside(elsewhere, tmp_path, name):
@@ -165,6 +164,7 @@ def test_members_that_point_outside(elsewhere, tmp_path, name):
 
 
 def test_links_and_folders(elsewhere):
+    # A folder is none of what an export has either.
     for mode in (0o120777, 0o040755, 0o010644):
         info = zipfile.ZipInfo("1/audio.flac")
         info.external_attr = mode << 16
@@ -194,7 +194,7 @@ def test_members_that_lack(elsewhere, name):
     refused(elsewhere, zipped(members), "is missing")
 
 
-@pytest.mark.parametrize("name", ["2/audio.flac", "readme.txt", "1/", "1/AUDIO.FLAC", ""])
+@pytest.mark.parametrize("name", ["2/audio.flac", "readme.txt", "1/AUDIO.FLAC"])
 def test_members_that_do_not_belong(elsewhere, name):
     refused(elsewhere, zipped({**one(), name: b""}), "does not belong there")
 

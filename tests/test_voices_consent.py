@@ -4,7 +4,6 @@ import dataclasses
 import threading
 from datetime import UTC, date, datetime
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -268,12 +267,3 @@ def test_sentences_read_aloud_are_recognized(services, first):
             said = heard(services, sentence, language)
             assert likeness(sentence, said) >= SENTENCE_LIKENESS, (sentence, said)
             assert words_heard(drawn, said) >= min(NEEDED, len(drawn)), (sentence, said)
-
-
-def test_thresholds_leave_room():
-    rng = np.random.default_rng(0)
-    for _ in range(100):
-        sentence, _ = sentence_for(date(2026, 11, 20))
-        # One letter in twelve misheard.
-        letters = [c if rng.random() > 1 / 12 else "x" for c in sentence]
-        assert likeness(sentence, "".join(letters)) > SENTENCE_LIKENESS

@@ -59,11 +59,11 @@ def test_mark_survives_conversion_by_ffmpeg(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
-def test_ten_minutes_in_every_format(kind):
+def test_five_minutes_in_every_format(kind):
     """Encoders that are given this at once have crashed the process."""
-    tone = np.sin(np.arange(24_000 * 600) / 20).astype(np.float32) / 2
+    tone = np.sin(np.arange(24_000 * 300) / 20).astype(np.float32) / 2
     content = encode_marked(Audio(tone, 24_000), MADE, kind)
-    assert soundfile.info(io.BytesIO(content)).duration == pytest.approx(600, abs=0.2)
+    assert soundfile.info(io.BytesIO(content)).duration == pytest.approx(300, abs=0.2)
 
 
 @pytest.mark.parametrize(

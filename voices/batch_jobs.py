@@ -71,7 +71,8 @@ def read_jobs(path: Path, *, max_text: int = 100_000, max_jobs: int = MOST_JOBS)
         raise InputError(f"{path.name} is empty. Each line needs a text and a voice.")
     # By content, since a suffix is easily wrong and a CSV header never begins so.
     rows = _json_rows(text) if text.lstrip().startswith("{") else _csv_rows(text, path.name)
-    jobs, problems = [], []
+    jobs: list[Job] = []
+    problems: list[str] = []
     for line, row in rows:
         job = row if isinstance(row, str) else _job(line, row, max_text)
         if isinstance(job, str):

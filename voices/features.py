@@ -11,7 +11,6 @@ from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from errors import UnavailableError
-from voices.disk import replace_synced
 from voices.shelf import Shelf
 
 logger = logging.getLogger(__name__)
@@ -91,7 +90,7 @@ class Features:
                 # Deleted while it was computed: nothing of the voice may come back.
                 if self._wanted(sha256):
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    replace_synced(path, hashlib.sha256(content).digest() + content)
+                    self._shelf.write(path, hashlib.sha256(content).digest() + content)
         except UnavailableError as error:
             logger.warning("%s", error)
 

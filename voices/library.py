@@ -11,7 +11,7 @@ from engines.base import Reference
 from errors import InputError
 from speech.pcm import Audio
 from voices.consent import Consent
-from voices.disk import replace_synced, write_synced
+from voices.disk import write_synced
 from voices.features import Features
 from voices.names import checked_name, name_key, numbered, plain_text
 from voices.record import (
@@ -224,7 +224,7 @@ class Library:
             if name_key(new) != name_key(voice.name):
                 _untaken(new, self._taken())
             record = replace(voice.record, name=new)
-            replace_synced(voice.path.with_name(_RECORD), record.to_json())
+            self._shelf.write(voice.path.with_name(_RECORD), record.to_json())
         self._seen.add(name_key(new))
         return replace(voice, record=record)
 

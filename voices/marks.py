@@ -154,7 +154,7 @@ def _parse(comment: str) -> Made | None:
     with suppress(ValueError, RecursionError, ValidationError):
         # Whatever a program adds to a comment comes after it.
         values: Any = json.JSONDecoder().raw_decode(rest)[0]
-        return _adapter().validate_python(values, strict=True)
+        return _adapter().validate_json(json.dumps(values), strict=True)
     return None
 
 

@@ -5,13 +5,13 @@ import logging
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from errors import UnavailableError
-from voices.disk import replace_synced, saving, sync_folder
+from voices.disk import saving, sync_folder, write_synced
 
 logger = logging.getLogger(__name__)
 
@@ -88,13 +88,23 @@ class Shelf:
         staged.mkdir()
         return staged
 
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a file below the shelf, or put another in its place; only under the lock.
+
+        What a crash leaves of it lies where leftovers are swept up.
+        """
+        staged = self.folder / f".staged-{uuid.uuid4().hex}"
+        write_synced(staged, content)
+        staged.replace(path)
+        sync_folder(path.parent)
+
     def commit(self, staged: Mapping[Path, str]) -> None:
         """Let staged folders appear under their names, all or none; only under the lock."""
         for folder in staged:
             sync_folder(folder)
         if len(staged) > 1:
             moves = {folder.name: name for folder, name in staged.items()}
-            replace_synced(self._journal, json.dumps(moves).encode())
+            self.write(self._journal, json.dumps(moves).encode())
             self._recover()
         else:
             for folder, name in staged.items():
@@ -122,4 +132,8 @@ class Shelf:
     def _sweep(self) -> None:
         for pattern in (".staged-*", ".gone-*"):
             for leftover in self.folder.glob(pattern):
-                shutil.rmtree(leftover, ignore_errors=True)
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    with suppress(OSError):
+                        leftover.unlink()
