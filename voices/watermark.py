@@ -9,9 +9,8 @@ into a folder by hand: https://huggingface.co/facebook/audioseal.
 import importlib.util
 import math
 import pickle
-import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -158,7 +157,8 @@ def _load(path: Path, card: str) -> Any:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         state = loader.convert_state_dict_for_scriptable_model(checkpoint.get("model", checkpoint))
         # The package's own loader overlooks weights that are missing or left over.
-        if {_merged(name) for name in state} != set(model.state_dict()):
+        wanted = {part for name in model.state_dict() for part in _parts(name, state)}
+        if set(state) != wanted:
             raise ValueError("it has other weights than the model")
         loader.load_state_dict(model, state)
     except (
@@ -172,9 +172,13 @@ def _load(path: Path, card: str) -> Any:
     return model.eval()
 
 
-def _merged(name: str) -> str:
-    """The name of a weight whose length and direction are stored apart (weight norm)."""
-    return re.sub(r"\.(?:weight_[gv]|parametrizations\.weight\.original[01])$", ".weight", name)
+def _parts(name: str, state: Mapping[str, Any]) -> tuple[str, ...]:
+    """Under which names a weight is stored: its length and direction may be apart (weight norm)."""
+    stem = f"{name.removesuffix('weight')}parametrizations.weight.original"
+    for pair in ((f"{name}_g", f"{name}_v"), (f"{stem}0", f"{stem}1")):
+        if any(part in state for part in pair):
+            return pair
+    return (name,)
 
 
 def _message() -> Any:
@@ -192,7 +196,8 @@ def _config_types() -> list[Any]:
     from omegaconf.base import ContainerMetadata, Metadata  # noqa: PLC0415
     from omegaconf.nodes import AnyNode  # noqa: PLC0415
 
-    return [AnyNode, Any, ContainerMetadata, DictConfig, ListConfig, Metadata, defaultdict, dict]
+    plain = [Any, defaultdict, dict, int, list]
+    return [*plain, AnyNode, ContainerMetadata, DictConfig, ListConfig, Metadata]
 
 
 def _stretches(
