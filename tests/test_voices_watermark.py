@@ -136,8 +136,10 @@ def test_checkpoints_are_read_weight_by_weight(weights):
 
 
 @with_audioseal
-@pytest.mark.parametrize("rate", [16_000, 24_000, 44_100])
-@pytest.mark.parametrize("seconds", [0.001, 0.2, 3, 45])
+@pytest.mark.parametrize(
+    ("rate", "seconds"),
+    [(16_000, 0.001), (44_100, 0.001), (24_000, 0.2), (44_100, 3), (24_000, 25)],
+)
 def test_any_rate_and_length(weights, rate, seconds):
     mark = Watermark(weights)
     audio = recording(seconds=seconds, rate=rate)
