@@ -12,6 +12,9 @@ DEFAULT_DATA = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "sh
 
 MEGABYTE = 1_000_000
 
+#: Of Parley, for what is kept for long: consent records and the marks of sound files.
+VERSION = "0.1.0"
+
 
 class Settings(BaseSettings):
     """What can be set, with its default and what it does.
@@ -96,6 +99,11 @@ class Settings(BaseSettings):
     )
     api_key: str = Field(
         "", repr=False, description="Key for programs that use the realtime API from elsewhere."
+    )
+    voice_consent: bool = Field(
+        True,
+        description="Store the voice of a person only after they have read a sentence aloud to "
+        "consent; off only for research on this machine.",
     )
     session_ttl: float = Field(
         14_400.0, gt=0, description="Seconds until a dialogue and its clips are forgotten."

@@ -14,7 +14,11 @@ from weights import TABLE
 
 FILES = sorted(ROOT.glob("requirements*.txt"))
 #: Not installed on a machine that runs the tests.
-ELSEWHERE = {"requirements-gpu.txt": {"torchaudio"}, "requirements-vllm.txt": {"vllm"}}
+ELSEWHERE = {
+    "requirements-gpu.txt": {"torchaudio"},
+    "requirements-vllm.txt": {"vllm"},
+    "requirements-watermark.txt": {"audioseal", "omegaconf", "einops"},
+}
 
 
 def pins(path):
@@ -27,6 +31,7 @@ def test_all_files_are_there():
         "requirements-dev.txt",
         "requirements-gpu.txt",
         "requirements-vllm.txt",
+        "requirements-watermark.txt",
         "requirements.txt",
     ]
 

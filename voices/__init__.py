@@ -1,0 +1,1 @@
+"""Voices people bring: kept, guarded, exchanged, and marked in what is made with them."""
