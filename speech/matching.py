@@ -1,0 +1,269 @@
+"""One voice's speech moved towards another voice: pitch, formants and spectrum.
+
+This is signal processing on what one synthesizer says, not cloning: words, rhythm and
+articulation stay its own. Every step is a fixed map from the statistics of one voice to
+those of the other, so a clause comes out the same whatever was said before it.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from errors import InputError
+from speech.bands import BANDS, Bands, centres, level_free, to_bands, to_bins, unwarped, warped
+from speech.level import SILENCE_DB, level_db
+from speech.pcm import Audio
+from speech.timbre import Timbre
+from speech.world import BINS, LEAST_POWER, RATE, Voiceprint, analyse, synthesize
+
+#: Of the meaning of a `Plan`; plans of another version are tuned again.
+VERSION = 1
+#: Cosines that the shape of a spectrum is mapped in: formants, not single bands.
+SHAPE = 24
+#: Most that a band is raised or lowered, dB; more brings up noise and artefacts.
+MOST_GAIN = 18.0
+#: A voice's pitch may become this much livelier or flatter.
+LEAST_LIVELINESS = 0.6
+MOST_LIVELINESS = 1.6
+#: Vocal tracts differ by less than this, from men to children.
+WARPS = (0.7, 1.4)
+#: Frames over which voicing and gains are smoothed (35 ms), so that no filter jumps.
+SMOOTHING = 7
+#: Ramp at both ends of a clause, seconds: no click wherever it is joined.
+EDGE = 0.003
+#: Variances of the shape below this are noise of the estimate, dB squared.
+LEAST_VARIANCE = 1.0
+#: Loudest sample that may come out.
+PEAK = 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How far to go; each strength from 0 (stay) to 1 (all the way).
+
+    Attributes:
+        pitch: Towards the other voice's pitch.
+        liveliness: Towards the spread of its pitch.
+        warp: Factor by which formants move, 1 for not at all.
+        spectrum: Towards its mean spectrum.
+        shape: Towards the way its spectrum varies.
+        breath: Towards its share of noise.
+    """
+
+    pitch: float = 1.0
+    liveliness: float = 0.7
+    warp: float = 1.0
+    spectrum: float = 1.0
+    shape: float = 0.5
+    breath: float = 0.5
+
+    def __post_init__(self) -> None:
+        strengths = [value for name, value in asdict(self).items() if name != "warp"]
+        low, high = WARPS
+        if not (all(0 <= value <= 1 for value in strengths) and low <= self.warp <= high):
+            raise ValueError(f"A plan has strengths from 0 to 1 and a warp in {WARPS}: {self}")
+
+    def to_bytes(self) -> bytes:
+        """As JSON."""
+        return json.dumps({"version": VERSION, **asdict(self)}).encode()
+
+    @staticmethod
+    def from_bytes(content: bytes) -> "Plan":
+        """What `to_bytes` made.
+
+        Raises:
+            InputError: If it is damaged or of another version.
+        """
+        try:
+            values = json.loads(content)
+            version = values.pop("version")
+            plan = Plan(**{name: float(value) for name, value in values.items()})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError("This plan for a voice is damaged. Tune it again.") from error
+        if version != VERSION:
+            raise InputError("This plan for a voice is of another version. Tune it again.")
+        return plan
+
+
+class Matcher:
+    """Moves speech of one voice towards another voice.
+
+    Holds nothing but the map, so any number of threads may use it.
+
+    Args:
+        source: The voice that will be given.
+        target: The voice to move towards.
+        plan: How far.
+    """
+
+    def __init__(self, source: Timbre, target: Timbre, plan: Plan = Plan()) -> None:
+        self._source, self._target, self._plan = source, target, plan
+        positions = centres()
+        stretch = warped(positions, plan.warp)
+        mean = level_free((source.voiced @ stretch)[None])[0]
+        known = positions <= min(source.bandwidth, target.bandwidth)
+        self._shapes = _Shapes(
+            mean,
+            stretch.T @ source.covariance @ stretch,
+            target,
+            known,
+            plan,
+        )
+        unvoiced = level_free((source.unvoiced @ stretch)[None])[0]
+        self._unvoiced = _held(plan.spectrum * _smooth(target.unvoiced - unvoiced, known), known)
+        self._from = np.clip(unwarped(np.linspace(0, RATE / 2, BINS), plan.warp), 0, RATE / 2)
+
+    def match(self, audio: Audio) -> Audio:
+        """Move a clause.
+
+        Args:
+            audio: Any rate and length; whole clauses sound best.
+
+        Returns:
+            As many samples at the same rate, at the same level (softer where it would
+            clip), with soft ends; digital silence stays as it is.
+        """
+        return audio if _silent(audio) else self.moved(analyse(audio), audio)
+
+    def moved(self, given: Voiceprint, audio: Audio) -> Audio:
+        """Move a clause that was taken apart: `given` is what `analyse` finds in `audio`."""
+        made = synthesize(
+            Voiceprint(self._pitch(given.pitch), self._envelope(given), self._breath(given)),
+            round(len(audio) * RATE / audio.rate),
+        ).resampled(audio.rate)
+        return _finished(made, audio)
+
+    def _pitch(self, pitch: Bands) -> Bands:
+        plan, source, target = self._plan, self._source, self._target
+        ratio = np.clip(target.spread / source.spread, LEAST_LIVELINESS, MOST_LIVELINESS)
+        ratio = 1 + plan.liveliness * (ratio - 1)
+        centre = source.pitch + plan.pitch * (target.pitch - source.pitch)
+        logs = np.log(np.where(pitch > 0, pitch, 1.0))
+        return np.where(pitch > 0, np.exp(centre + ratio * (logs - source.pitch)), 0.0)
+
+    def _envelope(self, given: Voiceprint) -> Bands:
+        envelope = given.envelope
+        if self._plan.warp != 1:
+            envelope = self._warped(envelope)
+        spectrum = level_free(to_bands(envelope))
+        voicing = _smoothed(given.voiced.astype(float)[:, None])
+        gains = voicing * self._shapes.gains(spectrum) + (1 - voicing) * self._unvoiced
+        gains = _smoothed(MOST_GAIN * np.tanh(gains / MOST_GAIN))
+        return np.maximum(envelope * 10 ** (to_bins(gains) / 10), LEAST_POWER)
+
+    def _warped(self, envelope: Bands) -> Bands:
+        at = self._from / (RATE / 2) * (BINS - 1)
+        below = np.minimum(at.astype(int), BINS - 2)
+        part = at - below
+        logs = np.log(envelope)
+        return np.exp(logs[:, below] * (1 - part) + logs[:, below + 1] * part)
+
+    def _breath(self, given: Voiceprint) -> Bands:
+        change = _logit(self._target.breath) - _logit(self._source.breath)
+        known = centres() <= self._target.bandwidth
+        shift = to_bins(_held(self._plan.breath * change, known)[None])
+        moved = 1 / (1 + np.exp(-(_logit(given.breath) + shift)))
+        return np.where(given.voiced[:, None], moved, given.breath)
+
+
+class _Shapes:
+    """The map from one voice's voiced spectra to another's.
+
+    Both are taken for Gaussian; of all maps between two Gaussians this is the one that
+    moves the spectra least ("Wasserstein" or Monge map; Gelbrich 1990), so that every
+    vowel stays as near to itself as the other voice allows.
+    """
+
+    def __init__(
+        self, mean: Bands, covariance: Bands, target: Timbre, known: Bands, plan: Plan
+    ) -> None:
+        self._known = known
+        self._basis = _cosines(int(known.sum()))
+        self._mean = mean[known]
+        # Of the mean, more detail is certain than of how it varies.
+        self._step = plan.spectrum * _smooth(target.voiced - mean, known)[known]
+        source = _projected(covariance, known, self._basis)
+        wanted = _projected(target.covariance, known, self._basis)
+        self._turn = plan.shape * (_monge(source, wanted) - np.eye(len(source)))
+
+    def gains(self, spectrum: Bands) -> Bands:
+        """What to add to spectra `[t, BANDS]`, dB."""
+        shape = (spectrum[:, self._known] - self._mean) @ self._basis
+        return _held(self._step + shape @ self._turn @ self._basis.T, self._known)
+
+
+def _cosines(bands: int) -> Bands:
+    """The first cosines over so many bands without the constant one, orthonormal `[bands, k]`."""
+    at = (np.arange(bands) + 0.5)[:, None] / bands
+    basis: Bands = np.sqrt(2 / bands) * np.cos(np.pi * at * np.arange(1, SHAPE))
+    return basis
+
+
+def _projected(covariance: Bands, known: Bands, basis: Bands) -> Bands:
+    found = basis.T @ covariance[np.ix_(known, known)] @ basis
+    return found + LEAST_VARIANCE * np.eye(len(found))
+
+
+def _monge(source: Bands, target: Bands) -> Bands:
+    root = _root(source)
+    inverse = np.linalg.inv(root)
+    found: Bands = inverse @ _root(root @ target @ root) @ inverse
+    return found
+
+
+def _root(matrix: Bands) -> Bands:
+    values, vectors = np.linalg.eigh(matrix)
+    found: Bands = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return found
+
+
+def _smooth(difference: Bands, known: Bands) -> Bands:
+    """A difference of spectra, over the known bands, without its finest detail."""
+    basis = _cosines(int(known.sum()))
+    inside = difference[known]
+    found = np.zeros(BANDS)
+    found[known] = inside.mean() + basis @ (basis.T @ (inside - inside.mean()))
+    return found
+
+
+def _held(gains: Bands, known: Bands) -> Bands:
+    """Gains of the known bands `[..., known]` or of all; the last known one goes on above."""
+    last = int(np.flatnonzero(known)[-1])
+    inside = gains[..., : last + 1]
+    above = np.repeat(inside[..., -1:], BANDS - last - 1, axis=-1)
+    return np.concatenate([inside, above], axis=-1)
+
+
+def _smoothed(rows: Bands) -> Bands:
+    """Rows `[t, n]` under a short window along t."""
+    window = np.hanning(SMOOTHING + 2)[1:-1]
+    window /= window.sum()
+    reach = SMOOTHING // 2
+    padded = np.pad(rows, ((reach, reach), (0, 0)), mode="edge")
+    found: Bands = sum(weight * padded[at : at + len(rows)] for at, weight in enumerate(window))
+    return found
+
+
+def _logit(share: Bands) -> Bands:
+    inside = np.clip(share, 1e-3, 1 - 1e-3)
+    found: Bands = np.log(inside / (1 - inside))
+    return found
+
+
+def _silent(audio: Audio) -> bool:
+    return level_db(audio.samples) <= SILENCE_DB
+
+
+def _finished(made: Audio, given: Audio) -> Audio:
+    """The level and length of what was given, soft ends."""
+    samples = np.pad(made.samples, (0, max(0, len(given) - len(made))))[: len(given)].copy()
+    edge = min(round(EDGE * given.rate), len(samples) // 2)
+    ramp = np.linspace(0, 1, edge, endpoint=False, dtype=np.float32)
+    samples[:edge] *= ramp
+    samples[len(samples) - edge :] *= ramp[::-1]
+    if _silent(Audio(samples, given.rate)):
+        return Audio(samples, given.rate)
+    gain = 10 ** ((level_db(given.samples) - level_db(samples)) / 20)
+    gain = min(gain, PEAK / float(np.abs(samples).max()))
+    return Audio(samples * np.float32(gain), given.rate)

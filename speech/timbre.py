@@ -1,0 +1,170 @@
+"""What matching has to know of a voice: its pitch, its spectrum, its breath."""
+
+import io
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import InputError
+from speech.bands import BANDS, Bands, level_free, summary, to_bands
+from speech.bandwidth import bandwidth
+from speech.level import duration_text
+from speech.pcm import Audio, concatenate
+from speech.vad import iter_regions
+from speech.world import PERIOD, RATE, Voiceprint, analyse
+
+#: Of the layout of `to_bytes` and of what the numbers mean; features of another version
+#: are computed again.
+VERSION = 1
+#: Less voiced speech than this gives no statistics worth the name, seconds.
+LEAST_VOICED = 0.5
+#: The longest stretch of speech that is looked at, seconds.
+LONGEST = 30.0
+#: Frames this far below the loudest are silence or room, dB.
+VOICED_DEPTH = 35.0
+UNVOICED_DEPTH = 45.0
+#: Pitch that lies further from the median than this is a mistake of the tracker, octaves.
+PITCH_REACH = 0.9
+#: Share of the bandwidth that is used; the rest is the slope of a filter.
+USABLE = 0.95
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timbre:
+    """A voice as numbers; decibels are of power in a band.
+
+    Attributes:
+        pitch: Median of the natural logarithm of pitch in Hz.
+        spread: Standard deviation of the same, robustly taken.
+        voiced: float64 `[BANDS]`, mean spectrum of voiced sounds, dB over the level of
+            the frame.
+        covariance: float64 `[BANDS, BANDS]`, how that spectrum varies, dB squared.
+        unvoiced: float64 `[BANDS]`, mean spectrum of the other sounds, dB over the level of
+            the frame.
+        breath: float64 `[BANDS]`, mean share of noise in voiced sounds, 0 to 1.
+        bandwidth: Up to where the recording has anything, Hz.
+        seconds: Voiced speech that was found.
+    """
+
+    pitch: float
+    spread: float
+    voiced: Bands
+    covariance: Bands
+    unvoiced: Bands
+    breath: Bands
+    bandwidth: float
+    seconds: float
+
+    def to_bytes(self) -> bytes:
+        """As a file of plain arrays."""
+        target = io.BytesIO()
+        np.savez(target, version=VERSION, **{name: getattr(self, name) for name in _SHAPES})
+        return target.getvalue()
+
+    @staticmethod
+    def from_bytes(content: bytes) -> "Timbre":
+        """What `to_bytes` made.
+
+        Raises:
+            InputError: If it is damaged or of another version.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                if int(arrays["version"]) != VERSION:
+                    raise InputError(_ANOTHER_VERSION)
+                fields = {name: _checked(arrays[name], shape) for name, shape in _SHAPES.items()}
+        except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            raise InputError(
+                "These features of a voice are damaged. Compute them again."
+            ) from error
+        return Timbre(
+            **{name: float(value) if not value.shape else value for name, value in fields.items()}
+        )
+
+
+_SHAPES: dict[str, tuple[int, ...]] = {
+    "pitch": (),
+    "spread": (),
+    "voiced": (BANDS,),
+    "covariance": (BANDS, BANDS),
+    "unvoiced": (BANDS,),
+    "breath": (BANDS,),
+    "bandwidth": (),
+    "seconds": (),
+}
+_DAMAGED = "These features of a voice are damaged. Compute them again."
+_ANOTHER_VERSION = "These features of a voice are of another version. Compute them again."
+
+
+def measure(audio: Audio) -> Timbre:
+    """Take the timbre of a voice from its speech.
+
+    Args:
+        audio: One voice, any rate; 3 s will do, 10 to 15 s are better, and no more than
+            30 s of speech are looked at.
+
+    Raises:
+        InputError: If there is too little voiced speech in it.
+    """
+    spoken = _speech(audio)
+    return of(analyse(spoken, careful=True), bandwidth(spoken))
+
+
+def of(print_: Voiceprint, highest: float) -> Timbre:
+    """The timbre of a signal that was taken apart.
+
+    Args:
+        print_: Speech without its pauses.
+        highest: Up to where the recording has anything, Hz.
+
+    Raises:
+        InputError: If there is too little voiced speech in it.
+    """
+    spectrum = to_bands(print_.envelope)
+    level = 10 * np.log10(print_.envelope.mean(axis=1))
+    loudest = np.percentile(level, 95)
+    voiced = print_.voiced & (level > loudest - VOICED_DEPTH)
+    logs = np.log(np.where(voiced, print_.pitch, 1.0))
+    if voiced.any():
+        voiced &= np.abs(logs - np.median(logs[voiced])) < PITCH_REACH * np.log(2)
+    seconds = float(voiced.sum() * PERIOD)
+    if seconds < LEAST_VOICED:
+        raise InputError(
+            f"Only {duration_text(seconds)} of this clip are voiced speech, too little to take "
+            "a voice from. Give me a longer or clearer recording of somebody speaking."
+        )
+    unvoiced = ~print_.voiced & (level > loudest - UNVOICED_DEPTH)
+    shapes = level_free(spectrum[voiced])
+    quiet = level_free(spectrum[unvoiced]) if unvoiced.any() else shapes
+    low, middle, high = np.percentile(logs[voiced], [16, 50, 84])
+    return Timbre(
+        pitch=float(middle),
+        spread=float((high - low) / 2),
+        voiced=shapes.mean(axis=0),
+        covariance=np.cov(shapes.T),
+        unvoiced=quiet.mean(axis=0),
+        breath=print_.breath[voiced].mean(axis=0) @ summary(),
+        bandwidth=min(highest, RATE / 2) * USABLE,
+        seconds=seconds,
+    )
+
+
+def _speech(audio: Audio) -> Audio:
+    """The stretches of speech, up to `LONGEST` seconds of them."""
+    parts: list[Audio] = []
+    room = round(LONGEST * audio.rate)
+    for region in iter_regions(audio):
+        start, end = (round(second * audio.rate) for second in region)
+        parts.append(Audio(audio.samples[start : min(end, start + room)], audio.rate))
+        room -= len(parts[-1])
+        if room <= 0:
+            break
+    return concatenate(parts) if parts else Audio(audio.samples[:0], audio.rate)
+
+
+def _checked(array: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ValueError("not what was stored")
+    return array.astype(np.float64)
