@@ -22,7 +22,8 @@ Bands = NDArray[np.float64]
 def centres() -> Bands:
     """Centre of each band, float64 `[BANDS]`, Hz."""
     mels = np.linspace(0, np.log1p(RATE / 2 / _CORNER), BANDS + 2)
-    return _CORNER * np.expm1(mels[1:-1])
+    found: Bands = _CORNER * np.expm1(mels[1:-1])
+    return found
 
 
 def to_bands(envelope: Bands) -> Bands:
@@ -58,9 +59,9 @@ def unwarped(frequencies: Bands, factor: float) -> Bands:
     top = RATE / 2
     knee = 0.75 * top * min(1.0, factor)
     above = (top - knee / factor) / (top - knee)
-    return np.where(
-        frequencies <= knee, frequencies / factor, knee / factor + (frequencies - knee) * above
-    )
+    beyond = knee / factor + (frequencies - knee) * above
+    found: Bands = np.where(frequencies <= knee, frequencies / factor, beyond)
+    return found
 
 
 def level_free(spectrum: Bands) -> Bands:

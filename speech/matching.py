@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from errors import InputError
 from speech.bands import BANDS, Bands, centres, level_free, to_bands, to_bins, unwarped, warped
@@ -24,8 +25,8 @@ SHAPE = 24
 #: Most that a band is raised or lowered, dB; more brings up noise and artefacts.
 MOST_GAIN = 18.0
 #: A voice's pitch may become this much livelier or flatter.
-LEAST_LIVELINESS = 0.6
-MOST_LIVELINESS = 1.6
+LEAST_LIVELINESS = 0.7
+MOST_LIVELINESS = 1.4
 #: Vocal tracts differ by less than this, from men to children.
 WARPS = (0.7, 1.4)
 #: Frames over which voicing and gains are smoothed (35 ms), so that no filter jumps.
@@ -37,30 +38,27 @@ LEAST_VARIANCE = 1.0
 #: Loudest sample that may come out.
 PEAK = 0.98
 
+Mask = NDArray[np.bool_]
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How far to go; each strength from 0 (stay) to 1 (all the way).
+    """What is best found out by trying, see `speech.tuning`.
 
     Attributes:
-        pitch: Towards the other voice's pitch.
-        liveliness: Towards the spread of its pitch.
         warp: Factor by which formants move, 1 for not at all.
-        spectrum: Towards its mean spectrum.
-        shape: Towards the way its spectrum varies.
-        breath: Towards its share of noise.
+        spectrum: How far the mean spectrum goes towards the other voice's, from 0 (stay) to
+            1 (all the way). Pitch always goes all the way.
+        shape: The same for the way the spectrum varies from sound to sound.
     """
 
-    pitch: float = 1.0
-    liveliness: float = 0.7
     warp: float = 1.0
     spectrum: float = 1.0
-    shape: float = 0.5
-    breath: float = 0.5
+    shape: float = 1.0
 
     def __post_init__(self) -> None:
-        strengths = [value for name, value in asdict(self).items() if name != "warp"]
         low, high = WARPS
+        strengths = (self.shape, self.spectrum)
         if not (all(0 <= value <= 1 for value in strengths) and low <= self.warp <= high):
             raise ValueError(f"A plan has strengths from 0 to 1 and a warp in {WARPS}: {self}")
 
@@ -129,18 +127,17 @@ class Matcher:
     def moved(self, given: Voiceprint, audio: Audio) -> Audio:
         """Move a clause that was taken apart: `given` is what `analyse` finds in `audio`."""
         made = synthesize(
-            Voiceprint(self._pitch(given.pitch), self._envelope(given), self._breath(given)),
+            Voiceprint(self._pitch(given.pitch), self._envelope(given), given.breath),
             round(len(audio) * RATE / audio.rate),
         ).resampled(audio.rate)
         return _finished(made, audio)
 
     def _pitch(self, pitch: Bands) -> Bands:
-        plan, source, target = self._plan, self._source, self._target
+        source, target = self._source, self._target
         ratio = np.clip(target.spread / source.spread, LEAST_LIVELINESS, MOST_LIVELINESS)
-        ratio = 1 + plan.liveliness * (ratio - 1)
-        centre = source.pitch + plan.pitch * (target.pitch - source.pitch)
         logs = np.log(np.where(pitch > 0, pitch, 1.0))
-        return np.where(pitch > 0, np.exp(centre + ratio * (logs - source.pitch)), 0.0)
+        moved = np.exp(target.pitch + ratio * (logs - source.pitch))
+        return np.where(pitch > 0, moved, 0.0)
 
     def _envelope(self, given: Voiceprint) -> Bands:
         envelope = given.envelope
@@ -150,21 +147,16 @@ class Matcher:
         voicing = _smoothed(given.voiced.astype(float)[:, None])
         gains = voicing * self._shapes.gains(spectrum) + (1 - voicing) * self._unvoiced
         gains = _smoothed(MOST_GAIN * np.tanh(gains / MOST_GAIN))
-        return np.maximum(envelope * 10 ** (to_bins(gains) / 10), LEAST_POWER)
+        moved: Bands = np.maximum(envelope * 10 ** (to_bins(gains) / 10), LEAST_POWER)
+        return moved
 
     def _warped(self, envelope: Bands) -> Bands:
         at = self._from / (RATE / 2) * (BINS - 1)
         below = np.minimum(at.astype(int), BINS - 2)
         part = at - below
         logs = np.log(envelope)
-        return np.exp(logs[:, below] * (1 - part) + logs[:, below + 1] * part)
-
-    def _breath(self, given: Voiceprint) -> Bands:
-        change = _logit(self._target.breath) - _logit(self._source.breath)
-        known = centres() <= self._target.bandwidth
-        shift = to_bins(_held(self._plan.breath * change, known)[None])
-        moved = 1 / (1 + np.exp(-(_logit(given.breath) + shift)))
-        return np.where(given.voiced[:, None], moved, given.breath)
+        found: Bands = np.exp(logs[:, below] * (1 - part) + logs[:, below + 1] * part)
+        return found
 
 
 class _Shapes:
@@ -176,7 +168,7 @@ class _Shapes:
     """
 
     def __init__(
-        self, mean: Bands, covariance: Bands, target: Timbre, known: Bands, plan: Plan
+        self, mean: Bands, covariance: Bands, target: Timbre, known: Mask, plan: Plan
     ) -> None:
         self._known = known
         self._basis = _cosines(int(known.sum()))
@@ -218,7 +210,7 @@ def _root(matrix: Bands) -> Bands:
     return found
 
 
-def _smooth(difference: Bands, known: Bands) -> Bands:
+def _smooth(difference: Bands, known: Mask) -> Bands:
     """A difference of spectra, over the known bands, without its finest detail."""
     basis = _cosines(int(known.sum()))
     inside = difference[known]
@@ -227,7 +219,7 @@ def _smooth(difference: Bands, known: Bands) -> Bands:
     return found
 
 
-def _held(gains: Bands, known: Bands) -> Bands:
+def _held(gains: Bands, known: Mask) -> Bands:
     """Gains of the known bands `[..., known]` or of all; the last known one goes on above."""
     last = int(np.flatnonzero(known)[-1])
     inside = gains[..., : last + 1]
@@ -242,12 +234,6 @@ def _smoothed(rows: Bands) -> Bands:
     reach = SMOOTHING // 2
     padded = np.pad(rows, ((reach, reach), (0, 0)), mode="edge")
     found: Bands = sum(weight * padded[at : at + len(rows)] for at, weight in enumerate(window))
-    return found
-
-
-def _logit(share: Bands) -> Bands:
-    inside = np.clip(share, 1e-3, 1 - 1e-3)
-    found: Bands = np.log(inside / (1 - inside))
     return found
 
 

@@ -1,4 +1,4 @@
-"""What matching has to know of a voice: its pitch, its spectrum, its breath."""
+"""What matching has to know of a voice: its pitch and its spectrum."""
 
 import io
 import zipfile
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import InputError
-from speech.bands import BANDS, Bands, level_free, summary, to_bands
+from speech.bands import BANDS, Bands, level_free, to_bands
 from speech.bandwidth import bandwidth
-from speech.level import duration_text
+from speech.level import duration_text, level_db
 from speech.pcm import Audio, concatenate
 from speech.vad import iter_regions
 from speech.world import PERIOD, RATE, Voiceprint, analyse
@@ -22,6 +22,8 @@ VERSION = 1
 LEAST_VOICED = 0.5
 #: The longest stretch of speech that is looked at, seconds.
 LONGEST = 30.0
+#: Level at which speech is looked at, dBFS.
+LEVEL_DB = -23.0
 #: Frames this far below the loudest are silence or room, dB.
 VOICED_DEPTH = 35.0
 UNVOICED_DEPTH = 45.0
@@ -43,7 +45,6 @@ class Timbre:
         covariance: float64 `[BANDS, BANDS]`, how that spectrum varies, dB squared.
         unvoiced: float64 `[BANDS]`, mean spectrum of the other sounds, dB over the level of
             the frame.
-        breath: float64 `[BANDS]`, mean share of noise in voiced sounds, 0 to 1.
         bandwidth: Up to where the recording has anything, Hz.
         seconds: Voiced speech that was found.
     """
@@ -53,7 +54,6 @@ class Timbre:
     voiced: Bands
     covariance: Bands
     unvoiced: Bands
-    breath: Bands
     bandwidth: float
     seconds: float
 
@@ -79,8 +79,14 @@ class Timbre:
             raise InputError(
                 "These features of a voice are damaged. Compute them again."
             ) from error
+        numbers = {
+            name: float(fields[name]) for name in ("pitch", "spread", "bandwidth", "seconds")
+        }
         return Timbre(
-            **{name: float(value) if not value.shape else value for name, value in fields.items()}
+            **numbers,
+            voiced=fields["voiced"],
+            covariance=fields["covariance"],
+            unvoiced=fields["unvoiced"],
         )
 
 
@@ -90,7 +96,6 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "voiced": (BANDS,),
     "covariance": (BANDS, BANDS),
     "unvoiced": (BANDS,),
-    "breath": (BANDS,),
     "bandwidth": (),
     "seconds": (),
 }
@@ -145,7 +150,6 @@ def of(print_: Voiceprint, highest: float) -> Timbre:
         voiced=shapes.mean(axis=0),
         covariance=np.cov(shapes.T),
         unvoiced=quiet.mean(axis=0),
-        breath=print_.breath[voiced].mean(axis=0) @ summary(),
         bandwidth=min(highest, RATE / 2) * USABLE,
         seconds=seconds,
     )
@@ -161,7 +165,14 @@ def _speech(audio: Audio) -> Audio:
         room -= len(parts[-1])
         if room <= 0:
             break
-    return concatenate(parts) if parts else Audio(audio.samples[:0], audio.rate)
+    return _at_level(concatenate(parts)) if parts else Audio(audio.samples[:0], audio.rate)
+
+
+def _at_level(audio: Audio) -> Audio:
+    """At `LEVEL_DB`: WORLD adds a little noise of its own, which must not depend on the level."""
+    return Audio(
+        audio.samples * np.float32(10 ** ((LEVEL_DB - level_db(audio.samples)) / 20)), audio.rate
+    )
 
 
 def _checked(array: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:

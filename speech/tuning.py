@@ -27,9 +27,8 @@ CALIBRATION = (
 #: Which strengths are tried, one after the other, each with the best of those before. A
 #: strength that goes further has to be worth it, since each costs some clearness.
 GRID: tuple[tuple[str, tuple[float, ...]], ...] = (
-    ("warp", (0.84, 0.92, 1.09, 1.19)),
-    ("shape", (0.0, 1.0)),
-    ("spectrum", (0.7,)),
+    ("warp", (0.82, 0.88, 0.94, 1.06, 1.13, 1.22)),
+    ("shape", (0.5,)),
 )
 #: Similarity that a change must bring to be made.
 LEAST_GAIN = 0.005

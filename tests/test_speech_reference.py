@@ -88,7 +88,7 @@ def test_a_clean_recording_is_praised_by_silence(reader, encoder):
     ("damage", "words"),
     [
         (lambda clip: voice_clips.part(clip, 0, 5), "speech will do"),
-        (lambda clip: louder(clip, 0.003), "soft"),
+        (lambda clip: louder(clip, 0.3), "soft"),
         (lambda clip: louder(clip, 40), "clipped"),
         (lambda clip: noisy(clip, 0.03), "noisy"),
         (lambda clip: clip.resampled(8000).resampled(RATE), "telephone"),
