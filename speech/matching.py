@@ -21,9 +21,12 @@ from speech.world import BINS, LEAST_POWER, RATE, Voiceprint, analyse, synthesiz
 #: Of the meaning of a `Plan`; plans of another version are tuned again.
 VERSION = 1
 #: Cosines that the shape of a spectrum is mapped in: formants, not single bands.
-SHAPE = 24
+SHAPE = 32
+#: Cosines by which alike sounds are found, and how many of them are averaged.
+COARSE = 8
+NEIGHBOURS = 4
 #: Most that a band is raised or lowered, dB; more brings up noise and artefacts.
-MOST_GAIN = 18.0
+MOST_GAIN = 24.0
 #: A voice's pitch may become this much livelier or flatter.
 LEAST_LIVELINESS = 0.7
 MOST_LIVELINESS = 1.4
@@ -50,15 +53,17 @@ class Plan:
         spectrum: How far the mean spectrum goes towards the other voice's, from 0 (stay) to
             1 (all the way). Pitch always goes all the way.
         shape: The same for the way the spectrum varies from sound to sound.
+        sounds: How far each sound goes towards the most alike sounds of the other voice.
     """
 
     warp: float = 1.0
     spectrum: float = 1.0
     shape: float = 1.0
+    sounds: float = 1.0
 
     def __post_init__(self) -> None:
         low, high = WARPS
-        strengths = (self.shape, self.spectrum)
+        strengths = (self.spectrum, self.shape, self.sounds)
         if not (all(0 <= value <= 1 for value in strengths) and low <= self.warp <= high):
             raise ValueError(f"A plan has strengths from 0 to 1 and a warp in {WARPS}: {self}")
 
@@ -164,7 +169,9 @@ class _Shapes:
 
     Both are taken for Gaussian; of all maps between two Gaussians this is the one that
     moves the spectra least ("Wasserstein" or Monge map; Gelbrich 1990), so that every
-    vowel stays as near to itself as the other voice allows.
+    vowel stays as near to itself as the other voice allows. What is left of a difference
+    between it and the most alike sounds of the other voice is then made good, as in
+    "Voice conversion with just nearest neighbors" (Baas et al., 2023), but on spectra.
     """
 
     def __init__(
@@ -178,11 +185,30 @@ class _Shapes:
         source = _projected(covariance, known, self._basis)
         wanted = _projected(target.covariance, known, self._basis)
         self._turn = plan.shape * (_monge(source, wanted) - np.eye(len(source)))
+        self._share = plan.sounds
+        self._sounds = target.sounds[:, known]
+        coarse = self._basis[:, :COARSE]
+        self._key = coarse / ((self._sounds @ coarse).std(axis=0) + LEAST_VARIANCE)
+        self._sound_keys = self._sounds @ self._key
+        self._length = np.square(self._sound_keys).sum(axis=1)
 
     def gains(self, spectrum: Bands) -> Bands:
         """What to add to spectra `[t, BANDS]`, dB."""
-        shape = (spectrum[:, self._known] - self._mean) @ self._basis
-        return _held(self._step + shape @ self._turn @ self._basis.T, self._known)
+        given = spectrum[:, self._known]
+        shape = (given - self._mean) @ self._basis
+        gains = self._step + shape @ self._turn @ self._basis.T
+        rest = self._nearest(given + gains) - given - gains
+        return _held(gains + self._share * (rest @ self._basis @ self._basis.T), self._known)
+
+    def _nearest(self, moved: Bands) -> Bands:
+        """The mean of the target's sounds that are most like each of `[t, known]`."""
+        keys = moved @ self._key
+        # Squared distances but for what is the same for all sounds.
+        distances = self._length - 2 * keys @ self._sound_keys.T
+        count = min(NEIGHBOURS, len(self._sounds))
+        chosen = np.argpartition(distances, count - 1, axis=1)[:, :count]
+        found: Bands = self._sounds[chosen].mean(axis=1)
+        return found
 
 
 def _cosines(bands: int) -> Bands:

@@ -11,7 +11,7 @@ from speech.pcm import Audio, silence
 from speech.timbre import Timbre, measure
 from speech.world import BINS, RATE, analyse, synthesize
 
-NAMES = ("pitch", "spread", "voiced", "covariance", "unvoiced", "bandwidth", "seconds")
+NAMES = ("pitch", "spread", "voiced", "covariance", "sounds", "unvoiced", "bandwidth", "seconds")
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,9 @@ def test_bad_bytes_are_refused(timbre):
         rewritten(timbre, voiced=np.array(["a"] * BANDS)),
         rewritten(timbre, voiced=np.array([{}] * BANDS, object)),
         rewritten(timbre, unvoiced=None),
+        rewritten(timbre, sounds=np.zeros((0, BANDS))),
+        rewritten(timbre, sounds=np.zeros((10_000, BANDS))),
+        rewritten(timbre, sounds=np.zeros(BANDS)),
     ]
     for content in bad:
         with pytest.raises(InputError, match="damaged"):
