@@ -102,19 +102,13 @@ class Matcher:
 
     def __init__(self, source: Timbre, target: Timbre, plan: Plan = Plan()) -> None:
         self._source, self._target, self._plan = source, target, plan
-        positions = centres()
-        stretch = warped(positions, plan.warp)
-        mean = level_free((source.voiced @ stretch)[None])[0]
-        known = positions <= min(source.bandwidth, target.bandwidth)
-        self._shapes = _Shapes(
-            mean,
-            stretch.T @ source.covariance @ stretch,
-            target,
-            known,
-            plan,
-        )
-        unvoiced = level_free((source.unvoiced @ stretch)[None])[0]
-        self._unvoiced = _held(plan.spectrum * _smooth(target.unvoiced - unvoiced, known), known)
+        known = centres() <= min(source.bandwidth, target.bandwidth)
+        # Linear, so the statistics of stretched speech need no stretched speech.
+        stretch = level_free(warped(centres(), plan.warp))
+        covariance = stretch.T @ source.covariance @ stretch
+        self._shapes = _Shapes(source.voiced @ stretch, covariance, target, known, plan)
+        step = _smooth(target.unvoiced - source.unvoiced @ stretch, known)
+        self._unvoiced = plan.spectrum * _held(step, known)
         self._from = np.clip(unwarped(np.linspace(0, RATE / 2, BINS), plan.warp), 0, RATE / 2)
 
     def match(self, audio: Audio) -> Audio:

@@ -24,12 +24,15 @@ CALIBRATION = (
     "We always hear a loud noise when the new engine begins to work.",
 )
 
-#: Which strengths are tried, one after the other, each with the best of those before. A
-#: strength that goes further has to be worth it, since each costs some clearness.
+#: What is tried, one after the other, each with the best of those before.
 GRID: tuple[tuple[str, tuple[float, ...]], ...] = (
     ("warp", (0.82, 0.88, 0.94, 1.06, 1.13, 1.22)),
+    ("spectrum", (0.5,)),
     ("shape", (0.5,)),
+    ("sounds", (0.0, 0.5)),
 )
+#: Speech that is moved and measured for each plan, seconds.
+TRIAL = 12.0
 #: Similarity that a change must bring to be made.
 LEAST_GAIN = 0.005
 
@@ -58,6 +61,7 @@ def tune(
     Raises:
         InputError: If there is too little speech in `speech`.
     """
+    speech = Audio(speech.samples[: round(TRIAL * speech.rate)], speech.rate)
     given = analyse(speech)
 
     def nearness(plan: Plan) -> float:

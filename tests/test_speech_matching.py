@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import voice_clips
 
-from errors import InputError
+from engines.base import Cancel
+from errors import CancelledError, InputError
 from speech.level import level_db
 from speech.matching import EDGE, Matcher, Plan
 from speech.pcm import Audio, concatenate, silence
 from speech.seams import seam_jump, trim
 from speech.speaker import similarity
 from speech.timbre import measure
+from speech.tuning import CALIBRATION, LEAST_GAIN, tune
 from speech.world import RATE, analyse, synthesize
 
 
@@ -55,7 +57,7 @@ def test_speech_comes_nearer_to_the_voice(matcher, clause, reader):
     wanted = encoder.embed(reader)
     before = similarity(encoder.embed(clause), wanted)
     after = similarity(encoder.embed(matcher.match(clause)), wanted)
-    assert after > before + 0.1
+    assert after > before + 0.12
 
 
 def test_pitch_becomes_that_of_the_voice(matcher, clause, target):
@@ -170,3 +172,25 @@ def test_plan_comes_back_and_bad_ones_are_refused():
             Plan.from_bytes(content)
     with pytest.raises(InputError, match="another version"):
         Plan.from_bytes(plan.to_bytes().replace(b'"version": 1', b'"version": 0'))
+
+
+def test_tuning_takes_the_best_plan(source, target, reader):
+    encoder = voice_clips.encoder()
+    wanted = encoder.embed(reader)
+    speech = voice_clips.spoken(*CALIBRATION[:2])
+
+    def near(plan):
+        return similarity(encoder.embed(Matcher(source, target, plan).match(speech)), wanted)
+
+    found = tune(speech, source, target, wanted, encoder)
+    assert near(found) >= near(Plan())
+    assert all(near(found) >= near(Plan(warp=warp)) - LEAST_GAIN for warp in (0.82, 1.22))
+    assert tune(speech, source, target, wanted, encoder) == found
+
+
+def test_tuning_can_be_stopped(source, target, reader):
+    cancel = Cancel()
+    cancel.set()
+    voice = voice_clips.encoder()
+    with pytest.raises(CancelledError):
+        tune(reader, source, target, voice.embed(reader), voice, cancel.check)
