@@ -187,8 +187,30 @@ _SMART_TURN = Weights(
     ),
 )
 
+_RESEMBLYZER = Weights(
+    name="resemblyzer",
+    title="Resemblyzer speaker encoder (LSTM)",
+    licence="Apache-2.0",
+    files=(
+        File(
+            "pretrained.pt",
+            17_090_379,
+            "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+        ),
+    ),
+    wheels=(
+        # The makers' own package.
+        Wheel(
+            "Resemblyzer",
+            "0.1.4",
+            15_747_704,
+            (Member("resemblyzer/pretrained.pt", "pretrained.pt", 17_090_379),),
+        ),
+    ),
+)
+
 TABLE = {
     weights.name: weights
-    for weights in (_WHISPER_BASE, _WHISPER_TINY_EN, _QWEN, _SMOLLM2, _SMART_TURN)
+    for weights in (_WHISPER_BASE, _WHISPER_TINY_EN, _QWEN, _SMOLLM2, _SMART_TURN, _RESEMBLYZER)
 }
 """Every set of weights that Parley knows, by name."""
