@@ -18,6 +18,8 @@ from engines.base import (
     Conversation,
     EngineInfo,
     Event,
+    Learning,
+    Reference,
     Sampling,
     SpeechEngine,
     Task,
@@ -32,6 +34,7 @@ from settings import Settings
 from speech.files import Clip, ClipLimits, from_samples, read_clip
 from speech.pcm import Audio
 from turnstile import Turnstile
+from voice_desk import Voices
 from weights import Store
 
 logger = logging.getLogger(__name__)
@@ -41,6 +44,9 @@ RETRY_AFTER = 60.0
 
 #: Larger ones have no room in the samplers of the models; the very last means "random" to some.
 SEED_LIMIT = 2**32 - 1
+
+#: Rate of references, Hz: as much of a voice as the synthesizers here speak with.
+VOICE_RATE = 24_000
 
 OnWait = Callable[[int | None], None]
 """Told how many requests wait ahead, each time that changes, and None when it is one's turn."""
@@ -63,6 +69,7 @@ class Services:
         )
         self.turnstile = Turnstile(settings.max_active, settings.max_queue)
         self.dialogues = Dialogues(settings.max_sessions, settings.session_ttl)
+        self.voices = Voices(settings, self.models, self.store, catalog)
         self.entries = {entry.info.name: entry for entry in catalog}
         self._engines = {name: self._open(entry) for name, entry in self.entries.items()}
         self._limits = ClipLimits(
@@ -110,6 +117,10 @@ class Services:
             raise InputError(f"There is no engine {name!r}. Engines: {', '.join(self._engines)}.")
         return self._engines[name]
 
+    def info(self, name: str | None = None) -> EngineInfo:
+        """What an engine is and can do here: its voices are followed by those of the library."""
+        return self.voices.offered(self.engine(name).info)
+
     def infos(self) -> list[EngineInfo]:
         """The engines that can be chosen."""
         return [entry.info for entry in self.entries.values()]
@@ -120,12 +131,23 @@ class Services:
         Raises:
             InputError: If it is no sound, or beyond the limits; the message says what to do.
         """
+        return self._read(source, RECOGNIZER_RATE)
+
+    def _read(self, source: str | Path | tuple[int, Any] | None, rate: int) -> Clip:
         if source is None:
             raise InputError("There is no sound yet. Record something or choose a file.")
         if isinstance(source, tuple):
-            rate, samples = source
-            return from_samples(rate, samples, rate=RECOGNIZER_RATE, limits=self._limits)
-        return read_clip(source, RECOGNIZER_RATE, self._limits)
+            given, samples = source
+            return from_samples(given, samples, rate=rate, limits=self._limits)
+        return read_clip(source, rate, self._limits)
+
+    def recording(self, source: str | Path | tuple[int, Any] | None) -> Clip:
+        """Read a sound file, or samples as Gradio gives them, as a reference: at `VOICE_RATE`.
+
+        Raises:
+            InputError: See `clip`.
+        """
+        return self._read(source, VOICE_RATE)
 
     def text(self, text: str | None) -> str:
         """Check a text against the limits.
@@ -161,25 +183,42 @@ class Services:
     def speak(
         self,
         text: str,
-        voice: str | None = None,
+        voice: str | Reference | None = None,
         *,
         engine: str | None = None,
         seed: int | None = None,
         cancel: Cancel,
         on_wait: OnWait | None = None,
     ) -> Iterator[Event]:
-        """Synthesize speech; see `SpeechEngine.speak`."""
+        """Synthesize speech in a voice of the engine, of the library, or of a reference.
+
+        See `SpeechEngine.speak`.
+        """
         text = self.text(text)
         _check_seed(seed)
         chosen = self.engine(engine)
+        voice = self.voices.resolved(voice, chosen.info)
         with self._admitted(chosen, "tts", None, cancel, on_wait):
-            yield from chosen.speak(text, voice, seed=seed, cancel=cancel)
+            events = chosen.speak(text, voice, seed=seed, cancel=cancel)
+            yield from self.voices.watermarked(events, voice)
+
+    def learn(self, voice: str | Reference, *, engine: str | None = None, cancel: Cancel) -> None:
+        """Do now what the first reply in a voice of the library would wait for.
+
+        Raises:
+            InputError: If the engine cannot speak in it.
+            CancelledError: If `cancel` was set.
+        """
+        chosen = self.engine(engine)
+        known = self.voices.resolved(voice, chosen.info)
+        if isinstance(known, Reference) and isinstance(chosen, Learning):
+            chosen.learn(known, cancel=cancel)
 
     def converse(
         self,
         turn: Turn,
         conversation: Conversation,
-        voice: str | None = None,
+        voice: str | Reference | None = None,
         *,
         engine: str | None = None,
         sampling: Sampling = Sampling(),
@@ -188,7 +227,7 @@ class Services:
         cancel: Cancel,
         on_wait: OnWait | None = None,
     ) -> Iterator[Event]:
-        """Answer a turn; see `SpeechEngine.converse`."""
+        """Answer a turn, in a voice as for `speak`; see `SpeechEngine.converse`."""
         if turn.text.strip() or (turn.audio is None and not turn.images):
             turn = replace(turn, text=self.text(turn.text))
         _check_seed(sampling.seed)
@@ -196,9 +235,10 @@ class Services:
         shown = turn.images or any(message.images for message in conversation.messages)
         if shown and not chosen.info.can_see:
             raise InputError(chosen.info.blind)
+        voice = self.voices.resolved(voice, chosen.info)
         task: Task = "sqa" if spoken else "text"
         with self._admitted(chosen, task, language, cancel, on_wait):
-            yield from chosen.converse(
+            events = chosen.converse(
                 turn,
                 conversation,
                 voice,
@@ -207,6 +247,7 @@ class Services:
                 spoken=spoken,
                 cancel=cancel,
             )
+            yield from self.voices.watermarked(events, voice)
 
     def prepare(
         self,

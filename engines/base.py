@@ -322,6 +322,11 @@ class EngineInfo:
     notes: str = ""
 
     @property
+    def unmatched(self) -> str:
+        """What to tell those who want a voice of the library from an engine that takes none."""
+        return f"{self.title} speaks in its own voices only. Choose one of them, or another engine."
+
+    @property
     def blind(self) -> str:
         """What to tell those who show images to an engine that cannot see."""
         return f"{self.title} cannot see. Choose an engine that can, or ask without images."
@@ -454,6 +459,20 @@ class Anticipating(Protocol):
 
         Yields:
             What was recognized so far, never final.
+        """
+        ...
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A `SpeechEngine` that has to find out something about a reference before it speaks."""
+
+    def learn(self, reference: Reference, *, cancel: Cancel) -> None:
+        """Do now what the first reply in that voice would wait for; kept with the reference.
+
+        Raises:
+            InputError: If the reference is of no use.
+            CancelledError: If `cancel` was set.
         """
         ...
 

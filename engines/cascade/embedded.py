@@ -7,22 +7,24 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from engines import speaker
 from engines.base import EngineInfo, Models
 from engines.cascade.engine import SPOKEN_PROMPT, Cascade, Parts
 from engines.cascade.hibari import Hibari
 from engines.cascade.llama import Llama
 from engines.cascade.moonshine import Moonshine
 from engines.cascade.whisper import Whisper
+from engines.fetch import fetch
 from errors import UnavailableError
 from model_spec import LoadReport, ModelSpec
 from settings import Settings
-from weights import Key, Progress, Store, user_weights
+from weights import Key, Store, user_weights
 
 logger = logging.getLogger(__name__)
 
 #: Names under which the parts are borrowed.
 MOONSHINE, WHISPER, CHAT, HIBARI = "moonshine-tiny-en", "whisper-base", "chat", "hibari"
-PARTS = Parts(recognizers={"en": MOONSHINE, "": WHISPER}, chat=CHAT, synthesizer=HIBARI)
+PARTS = Parts({"en": MOONSHINE, "": WHISPER}, CHAT, HIBARI, encoder=speaker.NAME)
 
 #: Chat models of the table by the word on the command line.
 DEFAULT_CHAT, SMALL_CHAT = "qwen2.5-1.5b", "smollm2-135m"
@@ -47,8 +49,10 @@ INFO = EngineInfo(
     speaks=("en",),
     voices=Hibari.voices,
     rate=Hibari.rate,
+    reference="match",
     notes="Hears English at once (Moonshine) and 99 languages a little later (Whisper base). "
-    "Speaks English, in one voice. A small chat model: fluent, often right, not to be relied on.",
+    "Speaks English, in one voice, which it can move towards another (pitch, formants, spectrum): "
+    "that is no clone. A small chat model: fluent, often right, not to be relied on.",
 )
 
 
@@ -77,24 +81,8 @@ def specs(settings: Settings, store: Store) -> tuple[ModelSpec, ...]:
         spec(MOONSHINE, "Moonshine tiny", MEMORY[MOONSHINE], lambda report: Moonshine()),
         spec(CHAT, "Chat model", chat_memory, chat),
         spec(WHISPER, "Whisper base", MEMORY[WHISPER], whisper),
+        speaker.spec(store),
     )
-
-
-def fetch(store: Store, key: Key, report: LoadReport) -> Any:
-    """Get weights, passing the progress on to whoever waits for the model."""
-
-    def progress(state: Progress) -> None:
-        fraction = state.done_bytes / state.total_bytes if state.total_bytes else None
-        report.update(
-            f"{state.state} {state.name}",
-            fraction,
-            bytes_done=state.done_bytes,
-            seconds_left=state.seconds_left,
-        )
-
-    path = store.ensure(key, progress, report.cancel)
-    report.update("loading")
-    return path
 
 
 def _chat(

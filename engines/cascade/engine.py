@@ -7,6 +7,7 @@ delays only the tasks that need it.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from engines.base import (
     Event,
     Finished,
     Models,
+    Reference,
     Sampling,
     Span,
     Stopwatch,
@@ -29,6 +31,7 @@ from engines.base import (
     Turn,
     Usage,
 )
+from engines.cascade.matched import VoiceMatching
 from engines.cascade.parts import ChatModel, Prompt, ReadingAhead, Recognizer, Synthesizer
 from engines.cascade.stages import Stages
 from errors import InputError
@@ -60,11 +63,14 @@ class Parts:
         recognizers: By ISO 639-1 code of the speech; the empty code is for every other.
         chat: The chat model.
         synthesizer: The synthesizer.
+        encoder: The speaker encoder, by which the synthesizer's speech is moved towards
+            a reference; None where it never is.
     """
 
     recognizers: dict[str, str]
     chat: str
     synthesizer: str
+    encoder: str | None = None
 
     def recognizer(self, language: str | None) -> str:
         """The recognizer for a language; None is one to be detected."""
@@ -78,6 +84,7 @@ class Cascade:
         self._info = info
         self._parts = parts
         self._models = models
+        self._matching = VoiceMatching()
 
     @property
     def info(self) -> EngineInfo:
@@ -108,16 +115,17 @@ class Cascade:
             yield Finished(watch.timings(audio.seconds))
 
     def speak(
-        self, text: str, voice: str | None = None, *, seed: int | None = None, cancel: Cancel
+        self,
+        text: str,
+        voice: str | Reference | None = None,
+        *,
+        seed: int | None = None,
+        cancel: Cancel,
     ) -> Iterator[Event]:
         """Synthesize speech; see `SpeechEngine`."""
-        voice = self._voice(voice)
-        with (
-            self._models.use(self._parts.synthesizer, cancel=cancel) as (synthesizer,),
-            Stages(cancel) as stages,
-        ):
+        self._check(voice)
+        with self._speaker(voice, seed, cancel) as speaker, Stages(cancel) as stages:
             watch = Stopwatch()
-            speaker = _Speaker(synthesizer, voice, seed)
             clauses = stages.run(
                 "cutting the text",
                 _each(lambda: spoken_clauses(paragraphs(text), hurried=False)),
@@ -137,7 +145,7 @@ class Cascade:
         self,
         turn: Turn,
         conversation: Conversation,
-        voice: str | None = None,
+        voice: str | Reference | None = None,
         *,
         sampling: Sampling = Sampling(),
         language: str | None = None,
@@ -145,15 +153,17 @@ class Cascade:
         cancel: Cancel,
     ) -> Iterator[Event]:
         """Answer a turn; see `SpeechEngine`."""
-        voice = self._voice(voice)
+        self._check(voice)
         if turn.audio is None and not turn.text.strip():
             raise InputError("There is nothing to answer. Say or type something first.")
         names = [self._parts.chat]
         if turn.audio is not None:
             names.append(self._parts.recognizer(language))
-        if spoken:
-            names.append(self._parts.synthesizer)
-        with self._models.use(*names, cancel=cancel) as models, Stages(cancel) as stages:
+        with (
+            self._models.use(*names, cancel=cancel) as models,
+            self._speaker(voice, sampling.seed, cancel) if spoken else nullcontext() as speaker,
+            Stages(cancel) as stages,
+        ):
             borrowed = dict(zip(names, models, strict=True))
             reply = _Reply(
                 turn=turn,
@@ -162,11 +172,7 @@ class Cascade:
                 language=language,
                 recognizer=borrowed.get(self._parts.recognizer(language)),
                 chat=borrowed[self._parts.chat],
-                speaker=(
-                    _Speaker(borrowed[self._parts.synthesizer], voice, sampling.seed)
-                    if spoken
-                    else None
-                ),
+                speaker=speaker,
             )
             yield from reply.run(stages)
 
@@ -196,13 +202,35 @@ class Cascade:
                 sure = turn.question(heard.rstrip(_ENDINGS))
                 chat.prepare(_prompts(conversation, sure, spoken=spoken), cancel)
 
-    def _voice(self, name: str | None) -> str:
-        names = [voice.name for voice in self._info.voices]
-        if name is None:
-            return names[0]
-        if name not in names:
-            raise InputError(f"There is no voice {name!r}. Voices: {', '.join(names)}.")
-        return name
+    def learn(self, reference: Reference, *, cancel: Cancel) -> None:
+        """Find out how to come near a reference; see `Learning`."""
+        self._check(reference)
+        with self._speaker(reference, None, cancel):
+            pass
+
+    @contextmanager
+    def _speaker(
+        self, voice: str | Reference | None, seed: int | None, cancel: Cancel
+    ) -> Iterator["_Speaker"]:
+        """What speaks one reply in a voice, with the models that it takes."""
+        own = self._info.voices[0].name
+        if not isinstance(voice, Reference):
+            with self._models.use(self._parts.synthesizer, cancel=cancel) as (synthesizer,):
+                yield _Speaker(synthesizer, voice or own, seed)
+            return
+        assert self._parts.encoder is not None
+        names = (self._parts.synthesizer, self._parts.encoder)
+        with self._models.use(*names, cancel=cancel) as (synthesizer, encoder):
+            matcher = self._matching.matcher(synthesizer, own, voice, encoder, cancel)
+            yield _Speaker(synthesizer, own, seed, matcher.match)
+
+    def _check(self, voice: str | Reference | None) -> None:
+        names = [own.name for own in self._info.voices]
+        if isinstance(voice, Reference):
+            if self._parts.encoder is None:
+                raise InputError(self._info.unmatched)
+        elif voice is not None and voice not in names:
+            raise InputError(f"There is no voice {voice!r}. Voices: {', '.join(names)}.")
 
 
 @dataclass
@@ -264,9 +292,16 @@ class _Reply:
 class _Speaker:
     """Speaks the clauses of one reply as one seamless piece."""
 
-    def __init__(self, synthesizer: Synthesizer, voice: str, seed: int | None) -> None:
+    def __init__(
+        self,
+        synthesizer: Synthesizer,
+        voice: str,
+        seed: int | None,
+        move: Callable[[Audio], Audio] = lambda audio: audio,
+    ) -> None:
         self._synthesizer = synthesizer
         self._voice = voice
+        self._move = move
         self._random = np.random.default_rng(seed)
         self.seconds = 0.0
 
@@ -277,7 +312,7 @@ class _Speaker:
             spoken = trim(self._synthesizer.synthesize(clause, self._voice, self._random))
             if not len(spoken):
                 continue
-            audio = concatenate([silence(pause, spoken.rate), spoken])
+            audio = concatenate([silence(pause, spoken.rate), self._move(spoken)])
             pause = pause_after(clause)
             self.seconds += audio.seconds
             yield AudioChunk(audio, clause)

@@ -1,0 +1,131 @@
+"""Voices beyond those of the engines: found by name, measured, marked.
+
+What the page, the API and the command line know of references comes from here.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engines import speaker
+from engines.base import AudioChunk, Cancel, EngineInfo, Event, Reference, Voice
+from engines.catalog import Entry
+from errors import InputError
+from model_loader import ModelHolder
+from settings import VERSION, Settings
+from speech.pcm import Audio
+from speech.reference import Excerpt, Quality, assess, choose
+from speech.speaker import SpeakerEncoder, similarity
+from voices.consent import ConsentGate
+from voices.features import remembering
+from voices.library import Library
+from voices.marks import Made
+from voices.watermark import Watermark
+from weights import Store
+
+#: Voices of the project's own making (`assets/make_voices.py`).
+SHIPPED = Path(__file__).parent / "assets" / "voices"
+SOFTWARE = f"Parley {VERSION}"
+
+
+class Voices:
+    """References of this server.
+
+    Attributes:
+        library: Those that are kept.
+        gate: Lets human voices into it.
+        watermark: For speech made from references, where its weights are there.
+
+    Args:
+        settings: The rules.
+        models: Where the speaker encoder is borrowed.
+        store: Where its weights are from.
+        catalog: The engines, whose own voices keep their names.
+    """
+
+    def __init__(
+        self, settings: Settings, models: ModelHolder, store: Store, catalog: Sequence[Entry]
+    ) -> None:
+        own = {voice.name for entry in catalog for voice in entry.info.voices}
+        self.library = Library(
+            settings.data / "voices", SHIPPED, consent=settings.voice_consent, reserved=own
+        )
+        self.gate = ConsentGate(VERSION)
+        self.watermark = Watermark(settings.data / "weights" / "audioseal")
+        self._models = models
+        self._models.register(speaker.spec(store))
+
+    def offered(self, info: EngineInfo) -> EngineInfo:
+        """An engine with the voices of the library after its own, if it takes any."""
+        if info.reference is None:
+            return info
+        kept = [
+            Voice(voice.name, voice.record.language or "*", voice.record.description)
+            for voice in self.library.voices()
+        ]
+        return replace(info, voices=(*info.voices, *kept))
+
+    def resolved(self, voice: str | Reference | None, info: EngineInfo) -> str | Reference | None:
+        """A voice as an engine takes it: its own by name, else one of the library.
+
+        Raises:
+            InputError: If there is none of that name, or the engine speaks in none but its own.
+        """
+        if voice is None or voice in {own.name for own in info.voices}:
+            return voice
+        reference = self.library.get(voice) if isinstance(voice, str) else voice
+        if info.reference is None:
+            raise InputError(info.unmatched)
+        return reference
+
+    def reference(self, name: str, audio: Audio, transcript: str = "") -> Reference:
+        """A recording as a voice that is kept nowhere but in memory."""
+        return Reference(name, audio, transcript, remembering())
+
+    def check(self, recording: Audio, *, cancel: Cancel) -> tuple[Excerpt, Quality]:
+        """The part of a recording that is best used as a reference, and how good it is.
+
+        Raises:
+            InputError: If there is no usable speech in it; the message says what is wrong.
+        """
+        excerpt = choose(recording)
+        with self.encoder(cancel) as encoder:
+            return excerpt, assess(recording, encoder)
+
+    def similarity(self, one: Audio, other: Audio, *, cancel: Cancel) -> float:
+        """How alike two speakers sound, 0 to 1; see `speech.speaker.meaning`.
+
+        Raises:
+            InputError: If there is too little speech in one of them.
+        """
+        with self.encoder(cancel) as encoder:
+            return similarity(encoder.embed(one), encoder.embed(other))
+
+    @contextmanager
+    def encoder(self, cancel: Cancel) -> Iterator[SpeakerEncoder]:
+        """Borrow the speaker encoder."""
+        with self._models.use(speaker.NAME, cancel=cancel) as (encoder,):
+            yield encoder
+
+    def made(self, voice: str | Reference | None, info: EngineInfo) -> Made | None:
+        """What a file of speech in this voice has to say of itself; None if it is the engine's."""
+        found = self.resolved(voice, info)
+        if not isinstance(found, Reference):
+            return None
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        marked = self.watermark.present
+        return Made(info.name, found.name, info.reference, when, SOFTWARE, marked)
+
+    def watermarked(
+        self, events: Iterator[Event], voice: str | Reference | None
+    ) -> Iterator[Event]:
+        """Events of a reply; speech made from a reference carries the watermark if it can."""
+        if not isinstance(voice, Reference) or not self.watermark.present:
+            yield from events
+            return
+        for event in events:
+            if isinstance(event, AudioChunk):
+                event = replace(event, audio=self.watermark.embed(event.audio))
+            yield event
