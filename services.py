@@ -125,15 +125,18 @@ class Services:
         """The engines that can be chosen."""
         return [entry.info for entry in self.entries.values()]
 
-    def clip(self, source: str | Path | tuple[int, Any] | None) -> Clip:
-        """Read a sound file, or samples as Gradio gives them, for recognition.
+    def clip(
+        self, source: str | Path | tuple[int, Any] | None, rate: int = RECOGNIZER_RATE
+    ) -> Clip:
+        """Read a sound file, or samples as Gradio gives them.
+
+        Args:
+            source: The file, or rate and samples.
+            rate: Of the clip, Hz: as for recognition, or `VOICE_RATE`.
 
         Raises:
             InputError: If it is no sound, or beyond the limits; the message says what to do.
         """
-        return self._read(source, RECOGNIZER_RATE)
-
-    def _read(self, source: str | Path | tuple[int, Any] | None, rate: int) -> Clip:
         if source is None:
             raise InputError("There is no sound yet. Record something or choose a file.")
         if isinstance(source, tuple):
@@ -147,7 +150,7 @@ class Services:
         Raises:
             InputError: See `clip`.
         """
-        return self._read(source, VOICE_RATE)
+        return self.clip(source, VOICE_RATE)
 
     def text(self, text: str | None) -> str:
         """Check a text against the limits.

@@ -15,6 +15,7 @@ from engines.catalog import Entry
 from errors import InputError
 from model_loader import ModelHolder
 from settings import VERSION, Settings
+from speech.files import Clip
 from speech.pcm import Audio
 from speech.reference import Excerpt, Quality, assess, choose
 from speech.speaker import SpeakerEncoder, similarity
@@ -83,6 +84,16 @@ class Voices:
     def reference(self, name: str, audio: Audio, transcript: str = "") -> Reference:
         """A recording as a voice that is kept nowhere but in memory."""
         return Reference(name, audio, transcript, remembering())
+
+    def from_recording(self, clip: Clip, *, cancel: Cancel) -> Reference:
+        """The best part of a recording as a voice that is kept nowhere but in memory.
+
+        Raises:
+            InputError: If it cannot be used; the message says why.
+        """
+        excerpt, quality = self.check(clip.audio, cancel=cancel)
+        quality.require()
+        return self.reference(clip.name, excerpt.audio)
 
     def check(self, recording: Audio, *, cancel: Cancel) -> tuple[Excerpt, Quality]:
         """The part of a recording that is best used as a reference, and how good it is.

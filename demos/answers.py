@@ -62,6 +62,8 @@ class Answers:
         notice, rate, clip = "", None, None
         yield View(reply.messages(waiting.text()), None)
         try:
+            info = self._services.engine(options.engine).info
+            reply.mark(self._services.voices.made(options.voice, info))
             clip = self._services.clip(ask.clip) if ask.clip or task == "asr" else None
             reply.remark(clip.notes if clip else ())
             turn = Turn(clip.audio if clip else None, ask.text)

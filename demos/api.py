@@ -1,4 +1,6 @@
-"""Endpoints for programs: `/transcribe`, `/speak`, `/ask`; no page is behind them.
+"""Endpoints for programs: `/transcribe`, `/speak`, `/ask`, `/clone`, `/voices`, `/similarity`.
+
+No page is behind them.
 
 A cold start makes them wait for the models rather than fail. Each is a
 generator: a program that streams sees the reply grow, one that calls gets the
@@ -8,16 +10,28 @@ last value, and one that leaves stops the model.
 import logging
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
 from demos.clips import ClipWriter
 from demos.follow import follow
-from engines.base import AudioChunk, Cancel, Event, Sampling, TextDelta, Transcript, Turn
+from engines.base import (
+    AudioChunk,
+    Cancel,
+    Event,
+    Reference,
+    Sampling,
+    TextDelta,
+    Transcript,
+    Turn,
+)
+from engines.cascade.parts import RECOGNIZER_RATE
 from errors import InputError, ParleyError
-from services import Services
+from services import VOICE_RATE, Services
 from speech.files import Clip
+from speech.speaker import meaning
+from voices.marks import Made
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +52,53 @@ def build(services: Services) -> None:
     def speak(text: str, voice: str = "", seed: float | None = None) -> Iterator[str | None]:
         """Text to speech: a WAV file."""
         cancel = Cancel()
-        number = None if seed is None else int(seed)
-        events = services.speak(text, voice or None, seed=number, cancel=cancel)
-        for reply in _grow(events, cancel):
+        events = services.speak(text, voice or None, seed=_whole(seed), cancel=cancel)
+        for reply in _grow(events, cancel, _made(services, voice)):
             yield reply.path
 
+    def clone(
+        text: str, reference: str, engine: str = "", seed: float | None = None
+    ) -> Iterator[str | None]:
+        """Text to speech with a recording as the voice.
+
+        What an engine makes of it, /voices tells: only "clone" speaks in that voice.
+        """
+        cancel = Cancel()
+        voice = services.voices.from_recording(_clip(services, reference, VOICE_RATE), cancel=cancel)
+        events = services.speak(
+            text, voice, engine=engine or None, seed=_whole(seed), cancel=cancel
+        )
+        for reply in _grow(events, cancel, _made(services, voice, engine)):
+            yield reply.path
+
+    def voices(engine: str = "") -> Iterator[dict[str, Any]]:
+        """What an engine makes of a reference, its own voices, and those of the library."""
+        info = services.engine(engine or None).info
+        own = [{"name": voice.name, "description": voice.description} for voice in info.voices]
+        kept = [
+            {
+                "name": voice.name,
+                "description": voice.record.description,
+                "origin": voice.record.origin,
+                "seconds": voice.record.seconds,
+            }
+            for voice in services.voices.library.voices()
+        ]
+        yield {"engine": info.name, "reference": info.reference, "own": own, "library": kept}
+
+    def similarity(a: str, b: str) -> Iterator[dict[str, Any]]:
+        """How alike the speakers of two clips sound, 0 to 1, and what that means."""
+        found = services.voices.similarity(
+            _clip(services, a).audio, _clip(services, b).audio, cancel=Cancel()
+        )
+        yield {"similarity": round(found, 3), "meaning": meaning(found)}
+
     def ask(
-        audio: str | None, text: str = "", session: str = "", request: gr.Request | None = None
+        audio: str | None,
+        text: str = "",
+        session: str = "",
+        voice: str = "",
+        request: gr.Request | None = None,
     ) -> Iterator[tuple[str, str, str | None]]:
         """A spoken or typed question: what was understood, the answer, and its speech.
 
@@ -59,11 +113,12 @@ def build(services: Services) -> None:
         events = services.converse(
             turn,
             services.dialogues.get(owner),
+            voice or None,
             sampling=Sampling(services.settings.temperature),
             language="en",
             cancel=cancel,
         )
-        for reply in _grow(events, cancel):
+        for reply in _grow(events, cancel, _made(services, voice)):
             if reply.finished and session:
                 services.dialogues.add(owner, turn.question(reply.heard), reply.said)
             yield turn.question(reply.heard), reply.said, reply.path
@@ -82,8 +137,18 @@ def build(services: Services) -> None:
         gr.Button().click(_told(transcribe), sound, words, api_name="transcribe")
         gr.Button().click(_told(speak), [words, voice, seed], reply, api_name="speak")
         gr.Button().click(
-            _told(ask), [sound, words, session], [question, answer, reply], api_name="ask"
+            _told(ask), [sound, words, session, voice], [question, answer, reply], api_name="ask"
         )
+        engine = gr.Textbox("", label="engine")
+        reference, first, second = (
+            gr.File(label=name, type="filepath") for name in ("reference", "a", "b")
+        )
+        found = gr.JSON(label="found")
+        gr.Button().click(
+            _told(clone), [words, reference, engine, seed], reply, api_name="clone"
+        )
+        gr.Button().click(_told(voices), engine, found, api_name="voices")
+        gr.Button().click(_told(similarity), [first, second], found, api_name="similarity")
 
 
 class _Reply:
@@ -96,7 +161,9 @@ class _Reply:
         self.finished = False
 
 
-def _grow(events: Iterator[Event], cancel: Cancel) -> Iterator[_Reply]:
+def _grow(
+    events: Iterator[Event], cancel: Cancel, made: Made | None = None
+) -> Iterator[_Reply]:
     """The reply each time there is more of it; its file only when that is complete."""
     reply, writer = _Reply(), None
     try:
@@ -108,7 +175,7 @@ def _grow(events: Iterator[Event], cancel: Cancel) -> Iterator[_Reply]:
                     case TextDelta():
                         reply.said += event.text
                     case AudioChunk():
-                        writer = writer or ClipWriter(event.audio.rate)
+                        writer = writer or ClipWriter(event.audio.rate, made=made)
                         writer.add(event.audio)
             yield reply
     finally:
@@ -119,9 +186,18 @@ def _grow(events: Iterator[Event], cancel: Cancel) -> Iterator[_Reply]:
     yield reply
 
 
-def _clip(services: Services, audio: str | None) -> Clip:
+def _made(services: Services, voice: str | Reference, engine: str = "") -> Made | None:
+    """What a file of speech in this voice says of itself."""
+    return services.voices.made(voice or None, services.engine(engine or None).info)
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def _clip(services: Services, audio: str | None, rate: int = RECOGNIZER_RATE) -> Clip:
     """Read the sound; what there is to know about it goes to the caller as a warning."""
-    clip = services.clip(audio)
+    clip = services.clip(audio, rate)
     for note in clip.notes:
         gr.Warning(note)
     return clip

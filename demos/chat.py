@@ -33,10 +33,20 @@ class Widgets:
     panel: Panel
 
 
-def build(services: Services, engine: gr.Dropdown, page: gr.Blocks) -> None:
+def build(services: Services, engine: gr.Dropdown, tab: gr.Tab, page: gr.Blocks) -> None:
     """Lay out the tab and wire it."""
     widgets = _layout(services, engine)
     _wire(page, widgets, Handlers(Answers(services)), services.settings.session_ttl)
+    gr.on(
+        # A voice may have come into the library, or gone, in the meantime.
+        [page.load, engine.change, tab.select],
+        lambda name, chosen: panel.voices(services, name, chosen),
+        [engine, widgets.panel.voice],
+        widgets.panel.voice,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
 
 
 def _layout(services: Services, engine: gr.Dropdown) -> Widgets:

@@ -11,19 +11,27 @@ from gradio.utils import get_upload_folder
 
 from engines.base import Span
 from speech.pcm import Audio
+from voices.marks import Made, label
 
 
 class ClipWriter:
     """A WAV file that grows with a reply, so that an hour of speech needs no memory.
 
     It lies in Gradio's own folder, which the page may serve and Gradio cleans up.
+
+    Args:
+        rate: Of what will be added, Hz.
+        name: Of the file, without its ending.
+        made: What the file says of itself, if the speech is in a voice of somebody's.
     """
 
-    def __init__(self, rate: int, name: str = "parley") -> None:
+    def __init__(self, rate: int, name: str = "parley", made: Made | None = None) -> None:
         folder = Path(get_upload_folder()) / secrets.token_hex(16)
         folder.mkdir(parents=True)
         self.path = folder / f"{name}.wav"
         self._file = soundfile.SoundFile(self.path, "w", rate, 1, "PCM_16")
+        if made is not None:
+            label(self._file, made)
 
     def add(self, audio: Audio) -> None:
         """Append speech at the clip's rate."""

@@ -46,8 +46,8 @@ def build(services: Services, access: Access, live: Routes) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Talk", id="talk"):
                 stream.build(services, access, live, page)
-            with gr.Tab("Chat", id="chat"):
-                chat.build(services, engine, page)
+            with gr.Tab("Chat", id="chat") as tab:
+                chat.build(services, engine, tab, page)
         api.build(services)
     page.queue(default_concurrency_limit=HANDLERS)
     return page

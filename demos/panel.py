@@ -38,16 +38,27 @@ class Panel:
     inputs: list[gr.Component]
     language: gr.Dropdown
     at_once: gr.Checkbox
+    voice: gr.Dropdown
+
+
+def voices(services: Services, engine: str | None, chosen: str | None) -> gr.Dropdown:
+    """The voices that there are now, of the engine and of the library."""
+    offered = services.info(engine).voices
+    names = [voice.name for voice in offered]
+    return gr.Dropdown(
+        [(voice.description or voice.name, voice.name) for voice in offered],
+        value=chosen if chosen in names else names[0],
+        label="Voice",
+    )
 
 
 def build(services: Services, engine: gr.Dropdown) -> Panel:
     """Lay out the panel; `Panel.inputs` are the widgets behind `Options`."""
     own = Sampling()
-    voices = [(voice.description, voice.name) for voice in services.engine().info.voices]
     with gr.Accordion("Settings", open=False, elem_id="settings"):
         with gr.Row():
             language = gr.Dropdown(LANGUAGES, value="en", label="Language of the speech")
-            voice = gr.Dropdown(voices, value=voices[0][1], label="Voice")
+            voice = voices(services, None, None)
             at_once = gr.Checkbox(
                 True, label="Send at once", info="As soon as a recording is stopped"
             )
@@ -85,4 +96,4 @@ def build(services: Services, engine: gr.Dropdown) -> Panel:
             placeholder="Empty takes a short one of Parley's own",
         )
     inputs = [engine, voice, language, temperature, max_tokens, seed, history, system]
-    return Panel(inputs, language, at_once)
+    return Panel(inputs, language, at_once, voice)

@@ -47,7 +47,7 @@ def build(services: Services, access: Access, live: Routes, page: gr.Blocks) -> 
     def describe_engine(name: str | None) -> dict[str, Any] | None:
         """What the page shows before there is a conversation; None if there is no such engine."""
         try:
-            info = services.engine(name).info
+            info = services.info(name)
         except InputError:
             return None
         return {"type": "parley.engine", **engine_as_event(info, services.infos())}

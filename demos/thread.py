@@ -19,6 +19,7 @@ from engines.base import (
     Transcript,
     Turn,
 )
+from voices.marks import Made
 
 #: What the figures under a reply mean, shown on hover.
 FIGURES = (
@@ -83,12 +84,17 @@ class Reply:
         self._heard = ""
         self._spans: tuple[Span, ...] = ()
         self._said = ""
+        self._made: Made | None = None
         self._writer: ClipWriter | None = None
         self._clip: ComponentMessage | None = None
         self._timings: Timings | None = None
         self._notice = ""
         self._notes: tuple[str, ...] = ()
         self._own_clip = player.show(self._ask.clip) if self._ask.clip else None
+
+    def mark(self, made: Made | None) -> None:
+        """Say what the file of the reply has to say of itself; before the first sound."""
+        self._made = made
 
     def remark(self, notes: tuple[str, ...]) -> None:
         """Add notes on the user's clip."""
@@ -105,7 +111,7 @@ class Reply:
                 self._said += event.text
             case AudioChunk():
                 if self._writer is None:
-                    self._writer = ClipWriter(event.audio.rate)
+                    self._writer = ClipWriter(event.audio.rate, made=self._made)
                 self._writer.add(event.audio)
             case Finished():
                 self._timings = event.timings

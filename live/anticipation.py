@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from engines.base import Cancel, Conversation, Transcript, Turn
 from errors import CancelledError, ParleyError
@@ -28,6 +29,7 @@ class Anticipation:
         self._services = services
         self._tell = tell
         self._cancel: Cancel | None = None
+        self._learning = Cancel()
         self._heard = 0.0
         self._next = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -53,9 +55,21 @@ class Anticipation:
         self._cancel = None
         self._heard = self._next = 0.0
 
+    async def learn(self, config: Config) -> None:
+        """Find out now what the first reply in a chosen voice would wait for."""
+        self._learning.set()
+        self._learning = cancel = Cancel()
+        assert config.voice is not None
+        # What is wrong with it is told when it is to be spoken with.
+        with suppress(ParleyError):
+            await asyncio.to_thread(
+                self._services.learn, config.voice, engine=config.info.name, cancel=cancel
+            )
+
     async def close(self) -> None:
         """Stop whatever runs."""
         self.stop()
+        self._learning.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(

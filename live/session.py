@@ -76,7 +76,7 @@ class Session:
         self._presence = Presence(emit, clock)
         self._emit = self._presence.tell
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        info = services.engine(engine).info
+        info = services.info(engine)
         self._config = Config(info).with_engine(info)
         self._items = Items(self._tell_deleted)
         self._hearing = Hearing(self._config.turns, judge, self._follow)
@@ -339,7 +339,7 @@ class Session:
         )
 
     def _update(self, given: realtime.SessionUpdateEvent) -> None:
-        config = updated(self._config, given.session, self._services.engine)
+        config = updated(self._config, given.session, self._services.info)
         if config.instructions.strip():
             config = replace(config, instructions=self._services.text(config.instructions))
         self._set(config)
@@ -360,8 +360,12 @@ class Session:
                 self._get_ready()
         if config.turns.kind != before.turns.kind and self._state == "hearing":
             self._show("listening")
-        if config.info != before.info:
+        if config.info.name != before.info.name:
             self._switched()
+        elif config.info != before.info:
+            self._tell_engine()
+        if config.voice not in (None, before.voice):
+            self._spawn(self._anticipation.learn(config))
 
     def _switched(self) -> None:
         """Another engine is there: what the one before is doing ends."""

@@ -14,7 +14,7 @@ from openai.types.realtime import (
     RealtimeResponseCreateParams,
 )
 
-from engines.base import SpeechEngine
+from engines.base import EngineInfo
 from errors import InputError
 from live.config import HOLD, MOST_TOKENS, Config, hears, voices
 from live.protocol import Configure, ProtocolError
@@ -30,8 +30,8 @@ MOST_METADATA = (16, 64, 512)
 
 Metadata = dict[str, str] | None
 
-Find = Callable[[str | None], SpeechEngine]
-"""Gives an engine by name, None for the server's own; raises `InputError` if there is none."""
+Find = Callable[[str | None], EngineInfo]
+"""Describes an engine by name, None for the server's own; raises `InputError` if there is none."""
 
 
 def updated(config: Config, session: Any, find: Find) -> Config:
@@ -50,6 +50,8 @@ def updated(config: Config, session: Any, find: Find) -> Config:
             "Only realtime sessions are served.", "invalid_value", param="session.type"
         )
     refuse_unserved(session, "session")
+    # The library may have other voices by now.
+    config = config.with_engine(find(config.info.name))
     if session.model is not None:
         config = _with_engine(config, session.model, find)
     config = _with_answers(config, session, "session")
@@ -109,7 +111,7 @@ def configured(config: Config, given: Configure) -> Config:
 
 def _with_engine(config: Config, name: str, find: Find) -> Config:
     try:
-        info = find(None if name == DEFAULT else name).info
+        info = find(None if name == DEFAULT else name)
     except InputError as error:
         raise ProtocolError(str(error), "model_not_found", param="session.model") from error
     if not info.tasks & {"sqa", "text"}:

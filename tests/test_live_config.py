@@ -35,15 +35,10 @@ READER = EngineInfo("reader", "Reader", frozenset({"tts"}), (), ("en",), (), 16_
 KNOWN = {info.name: info for info in (TWO_VOICES, SEER, MOLE, WRITER, READER)}
 
 
-class Engine:
-    def __init__(self, info):
-        self.info = info
-
-
 def find(name):
     if name is not None and name not in KNOWN:
         raise InputError(f"There is no engine {name!r}.")
-    return Engine(KNOWN[name or "duo"])
+    return KNOWN[name or "duo"]
 
 
 def update(config=Config(TWO_VOICES), **session):

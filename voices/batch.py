@@ -67,7 +67,7 @@ def run_batch(
     *,
     cancel: Cancel,
     measure: Measure | None = None,
-    made: Callable[[Job], Made] | None = None,
+    made: Callable[[Job], Made | None] = lambda job: None,
     fingerprint: Callable[[Job], str] = lambda job: "",
 ) -> Iterator[Step]:
     """Work jobs off one by one into a folder, beginning where an earlier run stopped.
