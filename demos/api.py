@@ -64,7 +64,9 @@ def build(services: Services) -> None:
         What an engine makes of it, /voices tells: only "clone" speaks in that voice.
         """
         cancel = Cancel()
-        voice = services.voices.from_recording(_clip(services, reference, VOICE_RATE), cancel=cancel)
+        voice = services.voices.from_recording(
+            _clip(services, reference, VOICE_RATE), cancel=cancel
+        )
         events = services.speak(
             text, voice, engine=engine or None, seed=_whole(seed), cancel=cancel
         )
@@ -144,9 +146,7 @@ def build(services: Services) -> None:
             gr.File(label=name, type="filepath") for name in ("reference", "a", "b")
         )
         found = gr.JSON(label="found")
-        gr.Button().click(
-            _told(clone), [words, reference, engine, seed], reply, api_name="clone"
-        )
+        gr.Button().click(_told(clone), [words, reference, engine, seed], reply, api_name="clone")
         gr.Button().click(_told(voices), engine, found, api_name="voices")
         gr.Button().click(_told(similarity), [first, second], found, api_name="similarity")
 
@@ -161,9 +161,7 @@ class _Reply:
         self.finished = False
 
 
-def _grow(
-    events: Iterator[Event], cancel: Cancel, made: Made | None = None
-) -> Iterator[_Reply]:
+def _grow(events: Iterator[Event], cancel: Cancel, made: Made | None = None) -> Iterator[_Reply]:
     """The reply each time there is more of it; its file only when that is complete."""
     reply, writer = _Reply(), None
     try:

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from reference_contract import ReferenceContract
 from seeing_engine import picture
 
 from engines.base import (
@@ -82,7 +83,7 @@ class ImageContract:
         assert answer is None or "red" in answer
 
 
-class EngineContract(ImageContract):
+class EngineContract(ImageContract, ReferenceContract):
     """Subclass with a fixture `engine`; `services`, `question` and `noise` come from conftest."""
 
     #: How long the engine may take to notice a cancel, seconds.

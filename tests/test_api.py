@@ -1,13 +1,18 @@
 """The endpoints, called as programs call them: over HTTP with `gradio_client`."""
 
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import SAMPLES
+from conftest import ROOT, SAMPLES
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+
+from voices.marks import read_mark
+
+VOICES = ROOT / "assets" / "voices"
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +22,6 @@ def client(page_url):
 
 def test_endpoints_have_the_published_names(client):
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/transcribe", "/speak", "/ask"}
     named = {
         name: [parameter["parameter_name"] for parameter in endpoint["parameters"]]
         for name, endpoint in endpoints.items()
@@ -25,10 +29,14 @@ def test_endpoints_have_the_published_names(client):
     assert named == {
         "/transcribe": ["audio"],
         "/speak": ["text", "voice", "seed"],
-        "/ask": ["audio", "text", "session"],
+        "/ask": ["audio", "text", "session", "voice"],
+        "/clone": ["text", "reference", "engine", "seed"],
+        "/voices": ["engine"],
+        "/similarity": ["a", "b"],
     }
-    for endpoint in endpoints.values():
-        assert all(p["parameter_has_default"] for p in endpoint["parameters"][1:])
+    for name, endpoint in endpoints.items():
+        needed = 2 if name in {"/clone", "/similarity"} else 1
+        assert all(p["parameter_has_default"] for p in endpoint["parameters"][needed:])
 
 
 def test_transcribe(client):
@@ -99,3 +107,47 @@ def test_errors_carry_no_traceback(client):
         client.predict(None, api_name="/ask")
     assert "Traceback" not in str(caught.value)
     assert inspect.getmodule(type(caught.value)).__name__ == "gradio_client.exceptions"
+
+
+def test_clone(client):
+    """A recording as the voice; the file says what it is."""
+    reference = handle_file(VOICES / "rowan" / "audio.flac")
+    path = client.predict("Good morning.", reference, seed=1, api_name="/clone")
+    own = client.predict("Good morning.", seed=1, api_name="/speak")
+    assert not np.array_equal(soundfile.read(path)[0], soundfile.read(own)[0])
+    assert read_mark(Path(path)).use == "match"
+    assert read_mark(Path(own)) is None
+
+
+def test_a_voice_of_the_library_by_name(client):
+    path = client.predict("Good morning.", "Pip", api_name="/speak")
+    assert read_mark(Path(path)).voice == "Pip"
+    _, _, path = client.predict(None, "Say hello.", voice="Pip", api_name="/ask")
+    assert read_mark(Path(path)).voice == "Pip"
+    with pytest.raises(AppError, match="no voice 'nobody'"):
+        client.predict("Good morning.", "nobody", api_name="/speak")
+
+
+def test_voices(client):
+    found = client.predict(api_name="/voices")
+    assert found["reference"] == "match"
+    assert [voice["name"] for voice in found["own"]] == ["heart"]
+    assert {"Clara", "Milo", "Pip", "Rowan"} <= {voice["name"] for voice in found["library"]}
+    with pytest.raises(AppError, match="no engine 'nobody'"):
+        client.predict("nobody", api_name="/voices")
+
+
+def test_similarity(client):
+    rowan, pip = (handle_file(VOICES / name / "audio.flac") for name in ("rowan", "pip"))
+    same = client.predict(rowan, rowan, api_name="/similarity")
+    other = client.predict(rowan, pip, api_name="/similarity")
+    assert same["similarity"] == pytest.approx(1.0, abs=0.001)
+    assert other["similarity"] < same["similarity"] - 0.1
+    assert same["meaning"] != other["meaning"]
+
+
+def test_a_reference_without_speech_is_refused(client, tmp_path):
+    silent = tmp_path / "silent.wav"
+    soundfile.write(silent, np.zeros(24_000 * 5), 24_000)
+    with pytest.raises(AppError, match="speech"):
+        client.predict("Hello.", handle_file(silent), api_name="/clone")

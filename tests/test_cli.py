@@ -1,14 +1,17 @@
 """The command line, run as a user runs it."""
 
+import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import soundfile
 from conftest import ROOT, SAMPLES
 
 import app
+from voices.marks import read_mark
 
 
 def run(*arguments, **environment):
@@ -29,7 +32,8 @@ def test_help_lists_the_options():
     for option in (
         "--host", "--port", "--share", "--engine", "--device", "--chat-model", "--threads",
         "--offline", "--data", "--auth", "--max-upload", "--max-audio", "--max-text",
-        "--max-queue", "--max-sessions", "transcribe", "speak", "ask",
+        "--max-queue", "--max-sessions", "transcribe", "speak", "ask", "clone",
+        "batch",
     ):  # fmt: skip
         assert option in result.stdout, option
 
@@ -103,3 +107,55 @@ def test_environment_and_command_line(monkeypatch):
     monkeypatch.setenv("PARLEY_HOST", "127.0.0.9")
     settings = app.CliApp.run(app.Parley, cli_args=["--port", "4321"])
     assert (settings.port, settings.host) == (4321, "127.0.0.9")
+
+
+def test_clone_speaks_each_text_in_each_voice(tmp_path):
+    story = SAMPLES / "story.wav"
+    result = run(
+        "clone", "Good morning.", "Good night.", "--reference", story, "--reference", "Rowan",
+        "-o", tmp_path, "--seed", 1,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["Rowan-2.wav", "Rowan-3.wav", "story-0.wav", "story-1.wav"]
+    voices = [read_mark(tmp_path / name).voice for name in files]
+    assert voices == ["Rowan", "Rowan", "story.wav", "story.wav"]
+
+
+def test_clone_without_a_usable_reference(tmp_path):
+    absent = run("clone", "Hello.", "--reference", tmp_path / "absent.wav")
+    assert absent.returncode == 1
+    assert "no file" in absent.stderr
+    unknown = run("clone", "Hello.", "--reference", "Nobody", "-o", tmp_path / "out.wav")
+    assert "no voice 'Nobody'" in unknown.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_batch_is_done_once(tmp_path):
+    jobs = tmp_path / "jobs.jsonl"
+    lines = [
+        {"text": "Good morning.", "voice": "Rowan", "name": "morning"},
+        {"text": "Good night.", "voice": str(SAMPLES / "story.wav"), "seed": 3, "name": "night"},
+        {"text": "Hello.", "voice": "Nobody", "name": "nobody"},
+    ]
+    jobs.write_text("\n".join(map(json.dumps, lines)))
+    first = run("batch", jobs)
+    assert first.returncode == 1
+    assert "line 3: There is no voice 'Nobody'" in first.stderr
+    outcomes = [json.loads(line) for line in (tmp_path / "jobs" / "manifest.jsonl").open()]
+    assert [outcome["status"] for outcome in outcomes] == ["done", "done", "failed"]
+    assert outcomes[0]["similarity"] > 0.3
+    made = (tmp_path / "jobs" / "morning.wav").stat().st_mtime_ns
+    with zipfile.ZipFile(tmp_path / "jobs.zip") as archive:
+        assert {"manifest.jsonl", "morning.wav", "night.wav"} == set(archive.namelist())
+    run("batch", jobs)
+    assert (tmp_path / "jobs" / "morning.wav").stat().st_mtime_ns == made
+
+
+def test_a_list_of_jobs_that_is_none(tmp_path):
+    jobs = tmp_path / "jobs.csv"
+    jobs.write_text("texts,voices\nHello.,Rowan\n")
+    result = run("batch", jobs)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "jobs").exists()

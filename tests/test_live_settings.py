@@ -2,6 +2,8 @@
 
 import asyncio
 
+import numpy as np
+
 from bench.caller import call
 
 
@@ -40,7 +42,7 @@ def test_switching_engines(seeing_url):
     kinds = [event.type for event in caller.events]
     assert kinds[:2] == ["session.created", "parley.engine"]
     assert begin.name == created.model == "embedded"
-    assert (begin.can_see, begin.reference, begin.speaks) == (False, None, ["en"])
+    assert (begin.can_see, begin.reference, begin.speaks) == (False, "match", ["en"])
     assert begin.voices[0]["name"] == created.audio.output.voice
     assert [engine["name"] for engine in begin.engines] == ["embedded", "seer", "mole"]
     assert [engine["can_see"] for engine in begin.engines] == [False, True, False]
@@ -225,3 +227,28 @@ def test_no_transcripts_for_those_who_want_none(seeing_url, question):
     assert not [e for e in caller.events if "transcription" in e.type]
     last = caller.of("response.done")[-1].response
     assert last.output[0].content[0].text.endswith("2 messages."), "the history has the words"
+
+
+def test_a_voice_of_the_library_answers(page_url):
+    async def converse():
+        async with call(page_url, talking=False) as caller:
+            begin = await caller.wait("parley.engine")
+            voice = {"output": {"voice": "Rowan"}}
+            updated = await set_session(caller, audio=voice)
+            spoken = await ask(caller, "Say hello.")
+            unknown = {"output": {"voice": "Nobody"}}
+            error = await caller.refused(
+                type="session.update", session={"type": "realtime", "audio": unknown}
+            )
+            return caller, begin, updated, spoken, error
+
+    caller, begin, updated, spoken, error = asyncio.run(converse())
+    assert begin.reference == "match"
+    names = [voice["name"] for voice in begin.voices]
+    assert names[0] == "heart" and "Rowan" in names
+    assert updated.audio.output.voice == "Rowan"
+    assert spoken.status == "completed"
+    sound = np.concatenate(caller.sound)
+    assert len(sound) / 24_000 > 0.3 and np.abs(sound).max() > 2000
+    assert (error.code, error.param) == ("invalid_value", "session.audio.output.voice")
+    assert "Rowan" in error.message

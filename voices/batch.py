@@ -82,7 +82,7 @@ def run_batch(
         speak: How it is done. Its `ParleyError`s are told to the user as they are.
         cancel: Stops the batch.
         measure: Compares each result with its voice.
-        made: What each file is marked with; None leaves it unmarked, which is for speech
+        made: What each file is marked with; None for a job leaves it unmarked, which is for speech
             that is neither matched nor cloned.
         fingerprint: What else the result depends on (engine, content hash of the voice).
 
@@ -166,7 +166,7 @@ class _Work:
         folder: Path,
         speak: Speak,
         measure: Measure | None,
-        made: Callable[[Job], Made] | None,
+        made: Callable[[Job], Made | None],
         cancel: Cancel,
     ) -> None:
         self._folder = folder
@@ -180,7 +180,7 @@ class _Work:
         target = self._folder / blank.file
         part = target.with_name(f".{target.name}.part")
         try:
-            speech = _Speech(part, self._made(job) if self._made else None)
+            speech = _Speech(part, self._made(job))
             with closing(speech), closing(self._chunks(job)) as chunks:
                 for chunk in chunks:
                     self._cancel.check()

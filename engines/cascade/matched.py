@@ -57,7 +57,10 @@ class VoiceMatching:
         """
         own = self._know(synthesizer, voice, cancel)
         target = _kept(
-            reference, f"timbre-{timbre.VERSION}", Timbre.from_bytes, lambda: measure(reference.audio)
+            reference,
+            f"timbre-{timbre.VERSION}",
+            Timbre.from_bytes,
+            lambda: measure(reference.audio),
         )
 
         def tuned() -> Plan:
