@@ -11,6 +11,7 @@ from cli_voices import batch, clone
 from engines.base import Conversation, Sampling, Transcript, Turn
 from errors import InputError
 from services import Services
+from speech.names import safe_name
 
 commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 commands.command()(clone)

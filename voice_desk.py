@@ -138,5 +138,6 @@ class Voices:
             return
         for event in events:
             if isinstance(event, AudioChunk):
-                event = replace(event, audio=self.watermark.embed(event.audio))
-            yield event
+                yield replace(event, audio=self.watermark.embed(event.audio))
+            else:
+                yield event

@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 import imageio_ffmpeg
 
-from demos import api, chat, header, stream
+from demos import api, api_voices, chat, header, stream
 from live.access import Access
 from live.routes import Routes
 from services import Services
@@ -49,6 +49,7 @@ def build(services: Services, access: Access, live: Routes) -> gr.Blocks:
             with gr.Tab("Chat", id="chat") as tab:
                 chat.build(services, engine, tab, page)
         api.build(services)
+        api_voices.build(services)
     page.queue(default_concurrency_limit=HANDLERS)
     return page
 
