@@ -44,7 +44,7 @@ def test_python_examples_run(page_url, clone, monkeypatch, capsys):
 def test_command_line_examples_run(clone):
     (example,) = blocks(README, "sh")
     commands = example.strip().splitlines()
-    assert len(commands) == 3
+    assert len(commands) == 5
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"  # noqa: PTH120
     for command in commands:
         result = subprocess.run(
@@ -60,6 +60,8 @@ def test_command_line_examples_run(clone):
         assert result.returncode == 0, f"{command}\n{result.stderr}"
     assert (clone / "morning.wav").stat().st_size > 10_000
     assert (clone / "reply.wav").stat().st_size > 10_000
+    assert (clone / "matched.wav").stat().st_size > 10_000
+    assert (clone / "spoken.zip").stat().st_size > 10_000
 
 
 def test_commands_of_the_readme_are_targets():
