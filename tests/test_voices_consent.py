@@ -145,7 +145,7 @@ def test_refusals_say_what_failed_and_what_to_do(gate):
     challenge = gate.challenge("s", "v")
     with pytest.raises(Refused, match=r"heard was “hello”.*Read exactly the sentence"):
         read(gate, challenge, "hello")
-    with pytest.raises(Refused, match=r"not sound like the speaker.*0\.50, at least 0\.70"):
+    with pytest.raises(Refused, match=r"not sound like the speaker.*0\.50, at least 0\.75"):
         read(gate, challenge, similarity=0.5)
     assert read(gate, challenge)
 
