@@ -29,7 +29,7 @@ from speech.timbre import measure
 from speech.tuning import CALIBRATION, tune
 
 #: Sentences that are matched and measured.
-HELD_OUT = SENTENCES[:20]
+HELD_OUT = SENTENCES[:15]
 #: Arctic's single sentences hold little over two seconds of speech.
 LEAST_SPEECH = 2.0
 MOS_RATE = 16_000
