@@ -12,7 +12,6 @@ from errors import InputError
 from speech.bandwidth import bandwidth
 from speech.level import SILENCE_DB, duration_text, level_db
 from speech.pcm import Audio, concatenate
-from speech.speaker import SHORTEST as SHORTEST_EMBEDDED
 from speech.speaker import SpeakerEncoder, similarity
 from speech.vad import FRAME_SECONDS, RATE, Region, speech_probabilities, speech_regions
 
@@ -176,7 +175,7 @@ def assess(audio: Audio, encoder: SpeakerEncoder) -> Quality:
         snr=_snr(audio),
         rate=audio.rate,
         bandwidth=bandwidth(spoken),
-        alike=_alike(spoken, encoder) if speech > 2 * SHORTEST_EMBEDDED else 1.0,
+        alike=_alike(spoken, encoder),
         problems=(),
         advice=(),
     )
@@ -307,7 +306,10 @@ def _alike(spoken: Audio, encoder: SpeakerEncoder) -> float:
 
     By k-means with k = 2, from the two pieces that differ most.
     """
-    pieces = encoder.windows(spoken).embeddings
+    try:
+        pieces = encoder.windows(spoken).embeddings
+    except InputError:  # Too little speech to tell.
+        return 1.0
     between = pieces @ pieces.T
     first, second = np.unravel_index(int(between.argmin()), between.shape)
     centres = pieces[[first, second]]
