@@ -19,6 +19,8 @@ from speech.pcm import Audio
 
 #: Speech is sent in slices of this length, seconds.
 SLICE = 0.1
+#: As much of a reply as makes it safe to begin where the engine has others to answer too, seconds.
+PLENTY = 4.0
 #: How far ahead of the playhead speech is sent, seconds: enough for a network's hiccups,
 #: little to unsay after an interruption.
 AHEAD = 0.5
@@ -152,10 +154,14 @@ class Pacer:
 
     Args:
         send: Sends a slice, int16 `[n]` at the rate of the protocol.
+        patience: How long the first slice may be held back until there is `PLENTY`, seconds:
+            where the engine has others to answer too, the next clause may be late.
     """
 
-    def __init__(self, send: Callable[[NDArray[np.int16]], None]) -> None:
+    def __init__(self, send: Callable[[NDArray[np.int16]], None], patience: float = 0.0) -> None:
         self._send = send
+        self._patience = patience
+        self._complete = False
         self._clock = asyncio.get_running_loop().time
         self._waiting: deque[NDArray[np.int16]] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -172,7 +178,8 @@ class Pacer:
         return len(samples) / RATE
 
     async def drained(self) -> None:
-        """Wait until everything that was added is sent."""
+        """Wait until everything that was added is sent; nothing more is to come."""
+        self._complete = True
         if self._sender is not None:
             await self._sender
 
@@ -199,6 +206,11 @@ class Pacer:
         return min(self._clock() - self._began, self.sent)
 
     async def _drain(self) -> None:
+        until = self._clock() + self._patience
+        while self._waiting and self._began is None and self._clock() < until:
+            if self._complete or sum(map(len, self._waiting)) >= PLENTY * RATE:
+                break
+            await asyncio.sleep(SLICE)
         while self._waiting:
             too_far = self.sent - self.played - (AHEAD - SLICE)
             if too_far > 0:

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 #: How often it is looked whether the listener has heard everything, seconds.
 LISTENING_STEP = 0.05
+#: How long a reply is held back until there is plenty of it while others are answered too,
+#: seconds: late is better than with a gap.
+PATIENCE = 2.0
 #: When to try again where there is no room, seconds: what a refused request says as well.
 RESET = 60.0
 
@@ -207,7 +210,8 @@ class Speaker:
         if self._pacer is not None:
             return self._pacer
         reply.opened = True
-        self._pacer = Pacer(lambda samples: self._send(reply, samples))
+        busy = self._services.turnstile.active > 1
+        self._pacer = Pacer(lambda samples: self._send(reply, samples), PATIENCE if busy else 0.0)
         previous = self._items.add(reply.item)
         shown = reply.item.as_event()
         self._emit(event("response.created", response=reply.as_event("in_progress")))

@@ -19,11 +19,11 @@ from errors import EngineError, InputError
 CONTEXT = 4096
 #: Replies written at once; each further one costs 28 KiB per token of context (Qwen2.5 1.5B).
 SLOTS = 2
-#: Tokens per step of the prompt: small, so that a cancel is heard while a long prompt is
-#: read (about 0.75 s a step), but not so small that it costs (see bench/NOTES.md).
-PROMPT_STEP = 64
+#: Tokens per step of the prompt: small, as another reply gets one token a step meanwhile, and
+#: a cancel is heard between steps (0.2 s), but not so small that it costs (see bench/NOTES.md).
+PROMPT_STEP = 16
 #: Memory for prompts that lost their slot, MiB; llama.cpp would take 8 GiB.
-PROMPT_CACHE_MIB = 128
+PROMPT_CACHE_MIB = 64
 #: How soon a cancel is heard by who waits to read, seconds.
 WAIT = 0.05
 #: As chat templates write them: <|im_end|> (Qwen, SmolLM2, Phi), <|eot_id|> (Llama 3),
