@@ -213,9 +213,10 @@ def _cosines(bands: int) -> Bands:
     return basis
 
 
-def _projected(covariance: Bands, known: Bands, basis: Bands) -> Bands:
-    found = basis.T @ covariance[np.ix_(known, known)] @ basis
-    return found + LEAST_VARIANCE * np.eye(len(found))
+def _projected(covariance: Bands, known: Mask, basis: Bands) -> Bands:
+    found: Bands = basis.T @ covariance[np.ix_(known, known)] @ basis
+    found += LEAST_VARIANCE * np.eye(len(found))
+    return found
 
 
 def _monge(source: Bands, target: Bands) -> Bands:
