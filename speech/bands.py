@@ -67,7 +67,8 @@ def unwarped(frequencies: Bands, factor: float) -> Bands:
 def level_free(spectrum: Bands) -> Bands:
     """Take from each frame of dB `[t, BANDS]` its level."""
     low = centres() <= LEVEL_TOP
-    return spectrum - spectrum[:, low].mean(axis=1, keepdims=True)
+    found: Bands = spectrum - spectrum[:, low].mean(axis=1, keepdims=True)
+    return found
 
 
 @cache

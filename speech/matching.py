@@ -53,13 +53,14 @@ class Plan:
         spectrum: How far the mean spectrum goes towards the other voice's, from 0 (stay) to
             1 (all the way). Pitch always goes all the way.
         shape: The same for the way the spectrum varies from sound to sound.
-        sounds: How far each sound goes towards the most alike sounds of the other voice.
+        sounds: How far each sound goes towards the most alike sounds of the other voice. All
+            the way comes a little nearer, but costs clearness (DNSMOS -0.1).
     """
 
     warp: float = 1.0
     spectrum: float = 1.0
     shape: float = 1.0
-    sounds: float = 1.0
+    sounds: float = 0.5
 
     def __post_init__(self) -> None:
         low, high = WARPS
@@ -212,9 +213,10 @@ def _cosines(bands: int) -> Bands:
     return basis
 
 
-def _projected(covariance: Bands, known: Bands, basis: Bands) -> Bands:
-    found = basis.T @ covariance[np.ix_(known, known)] @ basis
-    return found + LEAST_VARIANCE * np.eye(len(found))
+def _projected(covariance: Bands, known: Mask, basis: Bands) -> Bands:
+    found: Bands = basis.T @ covariance[np.ix_(known, known)] @ basis
+    found += LEAST_VARIANCE * np.eye(len(found))
+    return found
 
 
 def _monge(source: Bands, target: Bands) -> Bands:

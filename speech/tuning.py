@@ -29,7 +29,7 @@ GRID: tuple[tuple[str, tuple[float, ...]], ...] = (
     ("warp", (0.82, 0.88, 0.94, 1.06, 1.13, 1.22)),
     ("spectrum", (0.5,)),
     ("shape", (0.5,)),
-    ("sounds", (0.0, 0.5)),
+    ("sounds", (0.0,)),
 )
 #: Speech that is moved and measured for each plan, seconds.
 TRIAL = 12.0
