@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 import imageio_ffmpeg
 
-from demos import api, chat, header, stream
+from demos import api, chat, clone, header, stream
 from live.access import Access
 from live.routes import Routes
 from services import Services
@@ -48,6 +48,8 @@ def build(services: Services, access: Access, live: Routes) -> gr.Blocks:
                 stream.build(services, access, live, page)
             with gr.Tab("Chat", id="chat"):
                 chat.build(services, engine, page)
+            with gr.Tab("Voices", id="voices") as voices:
+                clone.build(services, engine, page, voices)
         api.build(services)
     page.queue(default_concurrency_limit=HANDLERS)
     return page
