@@ -157,8 +157,8 @@ class _Work:
 
     def _learn(self) -> Iterator[View]:
         """The first time, an engine has to find out something about a reference."""
-        began = time.monotonic()
-        for _ in follow(self._learning(), self._cancel):
+        began, stage = time.monotonic(), self._stage()
+        for _ in follow(self._learning(stage), stage):
             seconds = time.monotonic() - began
             yield View(
                 notice(
@@ -168,13 +168,14 @@ class _Work:
                 )
             )
 
-    def _learning(self) -> Iterator[Event]:
-        self._services.learn(self._reference, engine=self._wanted.engine, cancel=self._cancel)
+    def _learning(self, cancel: Cancel) -> Iterator[Event]:
+        self._services.learn(self._reference, engine=self._wanted.engine, cancel=cancel)
         yield from ()
 
     def _speak(self) -> Iterator[View]:
         made = self._services.voices.made(self._reference, self._info)
-        for batch in follow(self._events(), self._cancel):
+        stage = self._stage()
+        for batch in follow(self._events(stage), stage):
             self._said += "".join(event.text for event in batch if isinstance(event, TextDelta))
             chunks = [event.audio for event in batch if isinstance(event, AudioChunk)]
             for audio in chunks:
@@ -184,7 +185,7 @@ class _Work:
             waiting = "Speaking …" if self._take else waiting_for(self._services, self._ahead)
             yield View(self._answer() + notice(waiting, "waiting"), _sound(chunks))
 
-    def _events(self) -> Iterator[Event]:
+    def _events(self, cancel: Cancel) -> Iterator[Event]:
         wanted = self._wanted
         if not wanted.answered:
             return self._services.speak(
@@ -192,7 +193,7 @@ class _Work:
                 self._reference,
                 engine=wanted.engine,
                 seed=wanted.seed,
-                cancel=self._cancel,
+                cancel=cancel,
                 on_wait=self._notice,
             )
         return self._services.converse(
@@ -201,9 +202,15 @@ class _Work:
             self._reference,
             engine=wanted.engine,
             sampling=Sampling(self._services.settings.temperature, seed=wanted.seed),
-            cancel=self._cancel,
+            cancel=cancel,
             on_wait=self._notice,
         )
+
+    def _stage(self) -> Cancel:
+        """A flag for a part of the work: `follow` raises it when that part is over."""
+        stage = Cancel()
+        self._cancel.on_set(stage.set)
+        return stage
 
     def _notice(self, ahead: int | None) -> None:
         self._ahead = ahead
