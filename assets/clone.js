@@ -26,6 +26,7 @@ element.addEventListener("click", ({ target }) => {
     to.currentTime = from.currentTime < to.duration ? from.currentTime : 0;
     from.pause();
   }
+  show(button.dataset.switch);
   to.play();
 });
 

@@ -62,7 +62,7 @@ def _wire(
     w.clip.start_recording(lambda: "recording", None, origin, **quick)
     w.clip.clear(lambda: "upload", None, origin, **quick)
     checked = [given, w.report, w.excerpt, w.keep.fold, w.speak]
-    w.clip.change(on.check, [w.clip, origin], checked, trigger_mode="multiple", **long)
+    w.clip.change(on.check, [w.clip, origin, engine], checked, trigger_mode="multiple", **long)
     w.task.change(ask, w.task, [w.text, w.question], **quick)
     result = [w.status, w.live, w.players, w.findings, w.download, w.speak, w.stop]
     w.speak.click(

@@ -56,7 +56,7 @@ class Steps:
         )
 
     def check(
-        self, path: str | None, origin: Origin, request: gr.Request
+        self, path: str | None, origin: Origin, engine: str, request: gr.Request
     ) -> Iterator[tuple[Any, ...]]:
         """Check a recording: given, report, excerpt, keep, speak."""
         nothing = (gr.Audio(None, visible=False), gr.Accordion(visible=False, open=False))
@@ -76,7 +76,9 @@ class Steps:
             yield None, notice(told(error)), *nothing, off
         else:
             part = gr.Audio(_samples(given.reference.audio), visible=True)
-            yield given, given.report, part, gr.Accordion(visible=True, open=False), SKIP
+            able = self._services.engine(engine).info.reference is not None
+            keep, speak = gr.Accordion(visible=True, open=False), gr.Button(interactive=able)
+            yield given, given.report, part, keep, speak
         finally:
             run.cancel.set()
 
@@ -99,7 +101,8 @@ class Steps:
             return
         cancel = self._speaking.begin(request.session_hash).cancel
         try:
-            yield "", None, "", "", gr.DownloadButton(visible=False), *_buttons(busy=True)
+            # Nothing to the stream yet: an empty one is an error to the browser's player.
+            yield "", SKIP, "", "", gr.DownloadButton(visible=False), *_buttons(busy=True)
             reference = chosen(self._services, source, voice, given)
             words = question if task == "ask" else text
             wanted = Wanted(words, task == "ask", None if seed is None else int(seed), engine)

@@ -29,7 +29,7 @@ class VoicesTab(browser.Window):
         self.page.click(f"{group} label:has-text('{label}')")
 
     def unfold(self, part):
-        self.page.click(f"{part} > button")
+        self.page.click(f"{part} button.label-wrap")
 
     def to_recording(self):
         self.choose("#voice-source", "A recording")
@@ -47,19 +47,21 @@ class VoicesTab(browser.Window):
         clear = "#voice-clip button[aria-label='Clear']"
         if self.page.query_selector(clear):
             self.page.click(clear)
-            self.wait_for(lambda: not self.text("#voice-report").strip(), what="no report")
+            self.page.wait_for_selector("#voice-report p", state="detached")
         self.page.click("#voice-clip button[aria-label*='pload']")
         self.page.set_input_files("#voice-clip input[type=file]", path)
         return self.report()
 
+    def give(self, button, path):
+        """Choose a file with a button."""
+        with self.page.expect_file_chooser() as chooser:
+            self.page.click(button)
+        chooser.value.set_files(path)
+
     def report(self):
         """What the check said, once it has."""
-
-        def said():
-            text = self.text("#voice-report").strip()
-            return text if text and "Checking" not in text else ""
-
-        return self.wait_for(said, what="the check")
+        self.page.wait_for_selector("#voice-report .voice-verdict, #voice-report .voice-problem")
+        return self.text("#voice-report")
 
     def card(self, name):
         return f".voice-card:has(b:text-is('{name}'))"

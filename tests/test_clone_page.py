@@ -184,7 +184,8 @@ def test_bad_references_each_get_their_message(open_tab, wav, tmp_path):
     # The browser's decoder cannot draw a waveform of the text, and says so on the console.
     tab.complaints.clear()
     report = tab.upload(wav("good", other))
-    assert "Used:" in report and tab.page.is_enabled("#voice-speak")
+    assert "Used:" in report and "second voice" not in report
+    tab.wait_for(lambda: tab.page.is_enabled("#voice-speak"), what="Speak")
     assert tab.page.is_visible("#voice-keep")
 
 
@@ -239,12 +240,12 @@ def test_library_rename_export_delete_import(open_tab, clone_services, tmp_path)
     tab.wait_for(lambda: "Helga" not in tab.text("#voice-cards"), what="the card to go")
     assert "Helga" not in [voice.name for voice in library.voices()]
 
-    tab.page.set_input_files("#voice-import input[type=file]", exported)
+    tab.give("#voice-import", exported)
     tab.wait_for_text("#voice-library-outcome", "Imported: 'Helga'")
     tab.wait_for_text("#voice-cards", "Helga")
     broken = tmp_path / "broken.parleyvoices"
     broken.write_bytes(exported.read_bytes()[:2000])
-    tab.page.set_input_files("#voice-import input[type=file]", broken)
+    tab.give("#voice-import", broken)
     tab.wait_for_text("#voice-library-outcome", "no export of voices")
     for voice in library.voices():
         if not voice.shipped:
@@ -282,6 +283,7 @@ def test_dark_and_narrow(open_tab):
     narrow.press("Clara", "use")
     speak(narrow)
     narrow.wait_for_result()
+    browser.SHOTS.mkdir(parents=True, exist_ok=True)
     wide = narrow.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390, f"the page is {wide} px wide"
     narrow.page.screenshot(path=browser.SHOTS / "voices-narrow-dark.png", full_page=True)
