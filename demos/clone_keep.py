@@ -97,6 +97,7 @@ def wire(services: Services, page: gr.Blocks, keep: Keep, given: gr.State) -> gr
     keep.fold.expand(on.recognize, [given, heard], fresh, **long)
     asked = [keep.sentence, challenge, keep.reading, keep.store, keep.outcome]
     keep.ask.click(on.ask, given, asked, **quick)
+    keep.reading.change(on.recorded, keep.reading, keep.store, **quick)
     page.unload(on.leave)
     described = [keep.name, keep.description, keep.transcript, heard]
     return keep.store.click(
@@ -152,7 +153,11 @@ class Keeping:
             f"of the recording reads this aloud within {EXPIRES / 60:.0f} minutes. Parley checks "
             "the words, and that it is the same voice.</p>"
         )
-        return html, new.id, gr.Audio(None, visible=True), gr.Button(interactive=True), ""
+        return html, new.id, gr.Audio(None, visible=True), gr.Button(interactive=False), ""
+
+    def recorded(self, reading: str | None) -> Any:
+        """The sentence was read, or the recording was taken back: store."""
+        return gr.Button(interactive=reading is not None or not self._library.consent)
 
     def store(
         self,

@@ -32,7 +32,7 @@ class Widgets:
     task: gr.Radio
     text: gr.Textbox
     question: gr.Textbox
-    seed: gr.Number
+    seed: gr.Textbox
     speak: gr.Button
     stop: gr.Button
     status: gr.HTML
@@ -81,43 +81,46 @@ def build(services: Services) -> Widgets:
                 clone_words.use(services.engine().info), elem_id="voice-use", js_on_load=None
             )
             keep = clone_keep.build(services)
+    _heading(3, "Text")
+    task = gr.Radio(TASKS, value="say", label="What", container=False, elem_id="voice-task")
     with gr.Row():
-        with gr.Column(min_width=320):
-            _heading(3, "Text")
-            task = gr.Radio(TASKS, value="say", label="What", container=False, elem_id="voice-task")
-            text = gr.Textbox(TEXT, label="What to say", lines=3, elem_id="voice-text")
-            question = gr.Textbox(
-                QUESTION, label="Your question", visible=False, lines=1, elem_id="voice-question"
-            )
-            seed = gr.Number(
-                None,
-                precision=0,
-                label="Seed",
-                info="The same seed says it the same way; empty draws one",
-                elem_id="voice-seed",
-            )
-            with gr.Row(elem_classes="voice-row"):
-                speak = gr.Button("Speak", variant="primary", elem_id="voice-speak", min_width=70)
-                stop = gr.Button(
-                    "Stop", variant="stop", interactive=False, elem_id="voice-stop", min_width=70
-                )
-        with gr.Column(min_width=320):
-            _heading(4, "Listen")
-            status = gr.HTML(elem_id="voice-status", js_on_load=None)
-            live = gr.Audio(
-                label="The result, as it is made",
-                streaming=True,
-                autoplay=True,
-                interactive=False,
-                elem_id="voice-live",
-                buttons=[],
-            )
-            players = gr.HTML(
-                elem_id="voice-compare", js_on_load=SCRIPT.read_text(encoding="utf-8")
-            )
-            download = gr.DownloadButton(
-                "Download the result", visible=False, size="sm", elem_id="voice-download"
-            )
+        text = gr.Textbox(TEXT, label="What to say", lines=2, scale=3, elem_id="voice-text")
+        question = gr.Textbox(
+            QUESTION,
+            label="Your question",
+            visible=False,
+            lines=2,
+            scale=3,
+            elem_id="voice-question",
+        )
+        # No number: of an empty one the page makes a zero.
+        seed = gr.Textbox(
+            label="Seed",
+            info="The same seed says it the same way",
+            placeholder="Empty draws one",
+            max_lines=1,
+            min_width=140,
+            elem_id="voice-seed",
+        )
+    with gr.Row(elem_classes="voice-row"):
+        speak = gr.Button("Speak", variant="primary", elem_id="voice-speak", min_width=70)
+        stop = gr.Button(
+            "Stop", variant="stop", interactive=False, elem_id="voice-stop", min_width=70
+        )
+    _heading(4, "Listen")
+    status = gr.HTML(elem_id="voice-status", js_on_load=None)
+    live = gr.Audio(
+        label="The result, as it is made",
+        streaming=True,
+        autoplay=True,
+        interactive=False,
+        elem_id="voice-live",
+        buttons=[],
+    )
+    players = gr.HTML(elem_id="voice-compare", js_on_load=SCRIPT.read_text(encoding="utf-8"))
+    download = gr.DownloadButton(
+        "Download the result", visible=False, size="sm", elem_id="voice-download"
+    )
     findings = gr.HTML(elem_id="voice-findings", js_on_load=None)
     return Widgets(
         source,
