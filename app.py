@@ -14,14 +14,15 @@ from errors import ParleyError
 from services import Services
 from settings import Settings
 
-COMMANDS = ("transcribe", "speak", "ask")
+COMMANDS = ("transcribe", "speak", "ask", "clone", "batch")
 
 
 class Parley(Settings, cli_prog_name="app.py", cli_implicit_flags=True, cli_kebab_case=True):
     """Talk to, listen to, compare and measure open speech-to-speech systems.
 
     Starts the page; or, given a command after the options, runs that instead:
-    transcribe FILE..., speak TEXT -o OUT.wav, ask FILE... -o OUT.wav. Each has a --help.
+    transcribe FILE..., speak TEXT -o OUT.wav, ask FILE... -o OUT.wav,
+    clone TEXT... --reference FILE -o OUT.wav, batch JOBS. Each has a --help.
     Every option can also be set in the environment or in .env: PARLEY_PORT for --port.
     """
 

@@ -46,9 +46,11 @@ def clone(
         name, text = wanted[int(item.name)]
         voice = voices.find(name) or name
         words = read_text(text, desk.services.settings.max_text)
-        target = desk.target(output, Path(f"{Path(name).stem}-{item.name}"), "wav")
+        target = output
+        if many:
+            target = desk.target(output, Path(f"{Path(name).stem}-{item.name}"), "wav")
         events = desk.services.speak(words, voice, engine=engine, seed=seed, cancel=desk.cancel)
-        desk.write(events, target if many else output, desk.made(voice, engine))
+        desk.write(events, target, desk.made(voice, engine))
 
     desk.each([Path(str(number)) for number in range(len(wanted))], work)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from engines.base import AudioChunk, Cancel, Reference
+from errors import ParleyError
 from services import Services
 from speech.pcm import Audio
 from speech.speaker import similarity
@@ -55,7 +56,10 @@ class BatchSpeaker:
 
     def fingerprint(self, job: Job) -> str:
         """What the result depends on beside the job: a changed voice is spoken again."""
-        voice = self._voice(job.voice)
+        try:
+            voice = self._voice(job.voice)
+        except ParleyError:
+            return ""  # Told when it is to be spoken with.
         heard = content_hash(voice.audio) if isinstance(voice, Reference) else voice
         return f"{self._info.name} {heard}"
 
