@@ -10,7 +10,7 @@ from engines.base import Reference
 from errors import InputError
 from services import VOICE_RATE
 from voice_batch import BatchSpeaker
-from voices.batch import run_batch, zip_batch
+from voices.batch import zip_batch
 from voices.batch_jobs import read_jobs
 
 #: What a file of a reference ends in; other voices of a batch are names.
@@ -72,16 +72,7 @@ def batch(
         listed = read_jobs(jobs, max_text=desk.services.settings.max_text)
         voices = _References(desk, jobs.parent)
         speaker = BatchSpeaker(desk.services, engine, desk.cancel, voices.find)
-        steps = run_batch(
-            listed,
-            folder,
-            speaker.speak,
-            cancel=desk.cancel,
-            measure=speaker.measure,
-            made=speaker.made,
-            fingerprint=speaker.fingerprint,
-        )
-        for step in steps:
+        for step in speaker.run(listed, folder):
             desk.show((step.number - (step.state == "speaking")) / step.total)
             if step.outcome is not None and step.state == "failed":
                 desk.failed += 1

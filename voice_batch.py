@@ -1,15 +1,17 @@
 """A batch spoken by an engine: the voices of its jobs, found once, measured and marked."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 
 from engines.base import AudioChunk, Cancel, Reference
 from errors import ParleyError
 from services import Services
 from speech.pcm import Audio
 from speech.speaker import similarity
+from voices.batch import Step, run_batch
 from voices.batch_jobs import Job
-from voices.library import content_hash
 from voices.marks import Made
+from voices.record import content_hash
 
 
 class BatchSpeaker:
@@ -34,6 +36,18 @@ class BatchSpeaker:
         self._cancel = cancel
         self._find = find
         self._known: dict[str, str | Reference | None] = {}
+
+    def run(self, jobs: Sequence[Job], folder: Path) -> Generator[Step]:
+        """Work the jobs off; see `voices.batch.run_batch`."""
+        return run_batch(
+            jobs,
+            folder,
+            self.speak,
+            cancel=self._cancel,
+            measure=self.measure,
+            made=self.made,
+            fingerprint=self.fingerprint,
+        )
 
     def speak(self, text: str, voice: str, seed: int | None) -> Iterator[AudioChunk]:
         """Speak one job; an empty voice is the engine's first."""

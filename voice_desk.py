@@ -91,8 +91,7 @@ class Voices:
         Raises:
             InputError: If it cannot be used; the message says why.
         """
-        excerpt, quality = self.check(clip.audio, cancel=cancel)
-        quality.require()
+        excerpt, _ = self.check(clip.audio, cancel=cancel)
         return self.reference(clip.name, excerpt.audio)
 
     def check(self, recording: Audio, *, cancel: Cancel) -> tuple[Excerpt, Quality]:
@@ -101,9 +100,11 @@ class Voices:
         Raises:
             InputError: If there is no usable speech in it; the message says what is wrong.
         """
-        excerpt = choose(recording)
         with self.encoder(cancel) as encoder:
-            return excerpt, assess(recording, encoder)
+            quality = assess(recording, encoder)
+        # Before a part is chosen: what is wrong with the whole says more than what is missing.
+        quality.require()
+        return choose(recording), quality
 
     def similarity(self, one: Audio, other: Audio, *, cancel: Cancel) -> float:
         """How alike two speakers sound, 0 to 1; see `speech.speaker.meaning`.

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,12 @@ from demos.clone_take import served
 from demos.clone_words import notice, shown
 from demos.problems import told
 from demos.running import Running
-from engines.base import AudioChunk, Cancel
 from errors import CancelledError, InputError
 from services import Services
-from speech.pcm import Audio
-from voice_desk import SOFTWARE
-from voices.batch import Step, run_batch, zip_batch
-from voices.batch_jobs import Job, read_jobs
+from voice_batch import BatchSpeaker
+from voices.batch import Step, zip_batch
+from voices.batch_jobs import read_jobs
 from voices.manifest import Outcome
-from voices.marks import Made
 
 SKIP = gr.skip()
 HELP = (
@@ -106,7 +102,8 @@ class Batches:
             own = self._own_folder(request)
             yield SKIP, SKIP, None if request.username else str(own), SKIP, SKIP
             folder = own / hashlib.sha256(Path(path).read_bytes()).hexdigest()
-            with closing(self._steps(jobs, folder, engine, cancel)) as steps:
+            speaker = BatchSpeaker(self._services, engine, cancel)
+            with closing(speaker.run(jobs, folder)) as steps:
                 for step in steps:
                     if tally.take(step):
                         yield tally.shown(), *(SKIP,) * 4
@@ -140,46 +137,6 @@ class Batches:
         kind = "login-" if request.username else ANONYMOUS
         # Hashed, since both come from outside and are no file names.
         return self._folder / f"{kind}{hashlib.sha256(name.encode()).hexdigest()[:32]}"
-
-    def _steps(
-        self, jobs: tuple[Job, ...], folder: Path, engine: str, cancel: Cancel
-    ) -> Iterator[Step]:
-        services, info = self._services, self._services.engine(engine).info
-        own = {voice.name for voice in info.voices}
-
-        def speak(text: str, voice: str, seed: int | None) -> Iterator[AudioChunk]:
-            for event in services.speak(
-                text, voice or None, engine=engine, seed=seed, cancel=cancel
-            ):
-                if isinstance(event, AudioChunk):
-                    yield event
-
-        def measure(audio: Audio, voice: str) -> float | None:
-            if not voice or voice in own:
-                return None
-            wanted = services.voices.library.get(voice).audio
-            return services.voices.similarity(audio, wanted, cancel=cancel)
-
-        def made(job: Job) -> Made:
-            found = services.voices.made(job.voice or None, info)
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            voice = job.voice or info.voices[0].name
-            return found or Made(info.name, voice, None, now, SOFTWARE)
-
-        def fingerprint(job: Job) -> str:
-            known = {voice.name.casefold(): voice for voice in services.voices.library.voices()}
-            voice = known.get(job.voice.casefold())
-            return f"{info.name} {voice.record.sha256 if voice else ''}"
-
-        return run_batch(
-            jobs,
-            folder,
-            speak,
-            cancel=cancel,
-            measure=measure,
-            made=made,
-            fingerprint=fingerprint,
-        )
 
 
 @dataclass(slots=True)

@@ -7,7 +7,6 @@ from demos import clone_words
 from engines.base import Cancel, Reference
 from errors import InputError
 from services import Services
-from speech.reference import assess, choose
 from voices.record import Origin, content_hash
 
 #: How a reference that is not stored is called, in the marks of files too.
@@ -40,12 +39,7 @@ def checked(services: Services, path: str | None, origin: Origin, cancel: Cancel
     """
     clip = services.recording(Path(path) if path else None)
     cancel.check()
-    with services.voices.encoder(cancel) as encoder:
-        quality = assess(clip.audio, encoder)
-    # Before the part is chosen: what is wrong with the whole says more than what is missing.
-    quality.require()
-    cancel.check()
-    excerpt = choose(clip.audio)
+    excerpt, quality = services.voices.check(clip.audio, cancel=cancel)
     report = clone_words.report(clip.audio, excerpt, quality, clip.notes)
     reference = services.voices.reference(UNNAMED, excerpt.audio)
     return Given(reference, origin, report, content_hash(excerpt.audio))

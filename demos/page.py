@@ -7,11 +7,7 @@ from pathlib import Path
 import gradio as gr
 import imageio_ffmpeg
 
-<<<<<<< HEAD
-from demos import api, api_voices, chat, header, stream
-=======
-from demos import api, chat, clone, header, stream
->>>>>>> 4bda830c95e3228b0664afbb223f56284e736b5b
+from demos import api, api_voices, chat, clone, header, stream
 from live.access import Access
 from live.routes import Routes
 from services import Services
@@ -50,15 +46,10 @@ def build(services: Services, access: Access, live: Routes) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Talk", id="talk"):
                 stream.build(services, access, live, page)
-<<<<<<< HEAD
             with gr.Tab("Chat", id="chat") as tab:
                 chat.build(services, engine, tab, page)
-=======
-            with gr.Tab("Chat", id="chat"):
-                chat.build(services, engine, page)
             with gr.Tab("Voices", id="voices") as voices:
                 clone.build(services, engine, page, voices)
->>>>>>> 4bda830c95e3228b0664afbb223f56284e736b5b
         api.build(services)
         api_voices.build(services)
     page.queue(default_concurrency_limit=HANDLERS)

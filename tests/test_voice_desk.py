@@ -13,7 +13,7 @@ from engines.base import AudioChunk, Cancel, Reference
 from engines.cascade import embedded
 from engines.cascade.matched import VoiceMatching, _kept
 from errors import InputError
-from speech.pcm import Audio
+from speech.pcm import Audio, concatenate
 from speech.timbre import Timbre
 from voice_desk import SHIPPED
 from voices.features import remembering
@@ -116,18 +116,32 @@ def test_learning_is_done_once_for_each_reference(services):
 
     own = replace(reference, keep=counted)
     services.learn(own, cancel=Cancel())
-    assert [kind.partition("-")[0] for kind in asked] == ["timbre", "plan"]
+    assert [kind.partition("-")[0] for kind in asked] == ["timbre", "plan", "gain"]
     list(services.speak("Good morning.", own, seed=1, cancel=Cancel()))
-    assert len(asked) == 2
+    assert len(asked) == 3
 
 
 def test_what_is_kept_and_damaged_is_learned_again(services):
     reference = services.voices.library.get("Milo")
     damaged = replace(reference, keep=lambda kind, compute: b"damaged")
-    found = _kept(damaged, "timbre-1", Timbre.from_bytes, lambda: "made again")
+    found = _kept(damaged, "timbre-1", Timbre.from_bytes, lambda: "made again", repr)
     assert found == "made again"
     names = (embedded.HIBARI, speaker.NAME)
     with services.models.use(*names, cancel=Cancel()) as (hibari, encoder):
-        matcher = VoiceMatching().matcher(hibari, "heart", damaged, encoder, Cancel())
+        move = VoiceMatching().mover(hibari, "heart", damaged, encoder, Cancel())
         spoken = hibari.synthesize("Good morning.", "heart", np.random.default_rng(0))
-    assert not np.array_equal(matcher.match(spoken).samples, spoken.samples)
+    assert not np.array_equal(move(spoken).samples, spoken.samples)
+
+
+def test_a_reference_of_the_voice_itself_is_left_as_it_is(services):
+    text = "Good morning, everybody. The tea is ready, and so is the bread from yesterday."
+    own = [
+        e.audio for e in services.speak(text, seed=1, cancel=Cancel()) if isinstance(e, AudioChunk)
+    ]
+    reference = services.voices.reference("itself", concatenate(own))
+    given = [
+        e.audio
+        for e in services.speak(text, reference, seed=1, cancel=Cancel())
+        if isinstance(e, AudioChunk)
+    ]
+    assert np.array_equal(concatenate(given).samples, concatenate(own).samples)

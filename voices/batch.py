@@ -69,7 +69,7 @@ def run_batch(
     measure: Measure | None = None,
     made: Callable[[Job], Made | None] = lambda job: None,
     fingerprint: Callable[[Job], str] = lambda job: "",
-) -> Iterator[Step]:
+) -> Generator[Step]:
     """Work jobs off one by one into a folder, beginning where an earlier run stopped.
 
     A job is kept as it is where the manifest has the same text, voice, seed and

@@ -221,8 +221,8 @@ class Cascade:
         assert self._parts.encoder is not None
         names = (self._parts.synthesizer, self._parts.encoder)
         with self._models.use(*names, cancel=cancel) as (synthesizer, encoder):
-            matcher = self._matching.matcher(synthesizer, own, voice, encoder, cancel)
-            yield _Speaker(synthesizer, own, seed, matcher.match)
+            move = self._matching.mover(synthesizer, own, voice, encoder, cancel)
+            yield _Speaker(synthesizer, own, seed, move)
 
     def _check(self, voice: str | Reference | None) -> None:
         names = [own.name for own in self._info.voices]

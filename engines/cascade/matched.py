@@ -13,9 +13,9 @@ from errors import InputError
 from speech import matching, timbre
 from speech.matching import Matcher, Plan
 from speech.pcm import Audio, concatenate
-from speech.speaker import SpeakerEncoder
+from speech.speaker import SpeakerEncoder, similarity
 from speech.timbre import Timbre, measure
-from speech.tuning import CALIBRATION, tune
+from speech.tuning import CALIBRATION, TRIAL, tune
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class _Own:
 
 
 class VoiceMatching:
-    """Makes `Matcher`s for one synthesizer, shared by all requests.
+    """Moves the speech of one synthesizer, shared by all requests.
 
     What it learns of a reference is kept with the reference. Itself it keeps only the
     timbre of the synthesizer's own voices.
@@ -39,17 +39,18 @@ class VoiceMatching:
         self._lock = threading.Lock()
         self._own: dict[str, _Own] = {}
 
-    def matcher(
+    def mover(
         self,
         synthesizer: Synthesizer,
         voice: str,
         reference: Reference,
         encoder: SpeakerEncoder,
         cancel: Cancel,
-    ) -> Matcher:
+    ) -> Callable[[Audio], Audio]:
         """What moves a voice of the synthesizer towards the reference.
 
-        The first time it is tried out how far, which takes some seconds.
+        The first time it is tried out how far, which takes some seconds. A voice that is
+        nearer as it is (the reference may be its own) is left as it is.
 
         Raises:
             InputError: If there is too little speech in the reference.
@@ -61,6 +62,7 @@ class VoiceMatching:
             f"timbre-{timbre.VERSION}",
             Timbre.from_bytes,
             lambda: measure(reference.audio),
+            Timbre.to_bytes,
         )
 
         def tuned() -> Plan:
@@ -68,8 +70,18 @@ class VoiceMatching:
             return tune(own.speech, own.timbre, target, wanted, encoder, cancel.check)
 
         kind = f"plan-{matching.VERSION}.{timbre.VERSION}-{voice}"
-        plan = _kept(reference, kind, Plan.from_bytes, tuned)
-        return Matcher(own.timbre, target, plan)
+        plan = _kept(reference, kind, Plan.from_bytes, tuned, Plan.to_bytes)
+        matcher = Matcher(own.timbre, target, plan)
+
+        def gains() -> bool:
+            wanted = encoder.embed(reference.audio)
+            speech = Audio(own.speech.samples[: round(TRIAL * own.speech.rate)], own.speech.rate)
+            moved = matcher.match(speech)
+            near = [similarity(encoder.embed(audio), wanted) for audio in (speech, moved)]
+            return near[1] > near[0]
+
+        gained = _kept(reference, f"gain-{kind}", _truth, gains, lambda gain: str(gain).encode())
+        return matcher.match if gained else _as_it_is
 
     def _know(self, synthesizer: Synthesizer, voice: str, cancel: Cancel) -> _Own:
         with self._lock:
@@ -84,14 +96,25 @@ class VoiceMatching:
             return self._own[voice]
 
 
+def _as_it_is(audio: Audio) -> Audio:
+    return audio
+
+
+def _truth(content: bytes) -> bool:
+    if content not in {b"True", b"False"}:
+        raise InputError("This feature of a voice is damaged. Compute it again.")
+    return content == b"True"
+
+
 def _kept(
     reference: Reference,
     kind: str,
     read: Callable[[bytes], T],
     compute: Callable[[], T],
+    write: Callable[[T], bytes],
 ) -> T:
     """A feature from where the reference keeps it; one that cannot be read is made again."""
     try:
-        return read(reference.keep(kind, lambda: compute().to_bytes()))  # type: ignore[attr-defined]
+        return read(reference.keep(kind, lambda: write(compute())))
     except InputError:
         return compute()
