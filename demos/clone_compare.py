@@ -84,10 +84,12 @@ def similarity_bar(own: float, result: float) -> str:
         f'title="{name}: {value:.2f}"></span>'
         for kind, name, value in (("own", "Own voice", own), ("result", "Result", result))
     )
+    # Where the reference is (nearly) the engine's own voice, moving it can only do harm.
+    worse = " The engine's own voice was nearer: for this reference, use that." * (own > result)
     return (
         '<div class="voice-similarity">'
         f"<p><b>Similarity to the reference: {result:.2f}</b> (own voice: {own:.2f}). "
-        f"{meaning(result)}</p>"
+        f"{meaning(result)}{worse}</p>"
         f'<div class="voice-bar" role="img" aria-label="Similarity from 0 to 1: own voice '
         f"{own:.2f}, result {result:.2f}. Other speakers up to {OTHER_SPEAKER}, the same speaker "
         f'from {SAME_SPEAKER}.">'

@@ -96,6 +96,7 @@ def test_plots_take_what_is_very_short_or_silent(samples):
 def test_similarity_bar_says_what_the_number_means():
     other, same = similarity_bar(0.4, 0.5), similarity_bar(0.4, 0.9)
     assert "different people" in other and "same person" in same
+    assert "nearer" in similarity_bar(0.9, 0.8) and "nearer" not in same
     assert "left:40.0%" in same and "left:90.0%" in same
     assert f"{SAME_SPEAKER:.2f}" in same and f"{OTHER_SPEAKER:.2f}" in same
 
