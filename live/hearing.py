@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from live.protocol import RATE, ProtocolError
 from live.smart_turn import SmartTurn
-from live.turns import Paused, TurnDetector, TurnEvent, TurnSettings
+from live.turn_events import Paused, TurnEvent
+from live.turns import TurnDetector, TurnSettings
 from speech.pcm import INT16_PEAK
 
 #: What turns are taken on, Hz.

@@ -34,7 +34,7 @@ from live.responses import Responses
 from live.smart_turn import SmartTurn
 from live.speaker import Speaker
 from live.stopwatch import Marks
-from live.turns import (
+from live.turn_events import (
     Barged,
     Paused,
     Resumed,

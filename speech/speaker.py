@@ -48,7 +48,7 @@ SHORTEST = 0.4
 #: What similarities mean, as measured with the people of `bench.people`. Of pieces of 5 s
 #: of one recording 95 % are at least this alike (median .92, least .74) ...
 SAME_SPEAKER = 0.82
-#: ... and of two people's at most this (median .53, most .75).
+#: ... and of two people's at most this (median .58, most .75).
 OTHER_SPEAKER = 0.67
 
 Embedding = NDArray[np.float32]
