@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
 from voice_clips import spoken
 
-from demos import plots
+from demos import clone, plots
 from demos.clone_batch import ANONYMOUS, Batches
 from demos.clone_compare import similarity_bar
 from demos.clone_given import Given, checked, chosen
@@ -195,3 +196,22 @@ def test_batches_of_logins_and_sessions_lie_apart_and_old_ones_go(desk):
         os.utime(folder, (0, 0))
     batches.tidy()
     assert not anna.exists() and login.exists()
+
+
+def test_without_the_gate_the_page_says_so_and_stores(desk, given, tmp_path):
+    settings = desk.settings.model_copy(update={"data": tmp_path, "voice_consent": False})
+    with Services(settings) as services:
+        with gr.Blocks() as page:
+            engine = gr.Dropdown(["embedded"], value="embedded")
+            with gr.Tab("Voices") as tab:
+                clone.build(services, engine, page, tab)
+        lines = [str(part.value) for part in page.blocks.values() if isinstance(part, gr.HTML)]
+        assert any("consent check is off" in line for line in lines)
+        told = list(
+            Keeping(services).store(given, "Eve", "", "", ("", ""), None, None, None, request())
+        )
+        assert "Stored as" in told[-1][0]
+        (note,) = [
+            v.record.consent_note for v in services.voices.library.voices() if v.name == "Eve"
+        ]
+        assert "No consent is recorded" in note
