@@ -42,6 +42,9 @@ def build(services: Services, access: Access, live: Routes) -> gr.Blocks:
         delete_cache=(CLEAN_UP, int(services.settings.session_ttl)),
         analytics_enabled=False,
     ) as page:
+        # First, as a name goes to who asks first, and handlers of the tabs have names too.
+        api.build(services)
+        api_voices.build(services)
         engine = header.build(services)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Talk", id="talk"):
@@ -50,8 +53,6 @@ def build(services: Services, access: Access, live: Routes) -> gr.Blocks:
                 chat.build(services, engine, tab, page)
             with gr.Tab("Voices", id="voices") as voices:
                 clone.build(services, engine, page, voices)
-        api.build(services)
-        api_voices.build(services)
     page.queue(default_concurrency_limit=HANDLERS)
     return page
 

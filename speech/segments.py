@@ -9,9 +9,8 @@ from speech.level import duration_text, level_db, level_text
 from speech.pcm import Audio
 from speech.vad import Region, iter_regions
 
-#: Kept around the speech of a segment where there is room, seconds. Moonshine hears quotation
-#: marks and Chinese with less (5.7 % of the words of 120 questions wrong at 0.1, 2.7 at 0.2), and
-#: takes more than 0.28 for a word of its own.
+#: Kept around the speech of a segment where there is room, seconds. With less, Moonshine hears
+#: quotation marks and Chinese: 5.7 % of the words of 120 questions are wrong at 0.1, 2.7 at 0.2.
 PAD = 0.2
 #: Pauses from this length may be cut at, seconds; a closed "t" or "k" is shorter.
 SHORTEST_PAUSE = 0.1

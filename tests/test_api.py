@@ -149,5 +149,5 @@ def test_similarity(client):
 def test_a_reference_without_speech_is_refused(client, tmp_path):
     silent = tmp_path / "silent.wav"
     soundfile.write(silent, np.zeros(24_000 * 5), 24_000)
-    with pytest.raises(AppError, match="speech"):
+    with pytest.raises(AppError, match="silent"):
         client.predict("Hello.", handle_file(silent), api_name="/clone")

@@ -13,6 +13,10 @@ from engines.base import Span
 from engines.cascade.parts import RECOGNIZER_RATE, Recognized
 from errors import InputError
 from speech.pcm import Audio
+from speech.segments import Segment, split
+
+#: What is longer is cut at its pauses, seconds: the model times nothing within.
+PHRASE = 8.0
 
 
 class Moonshine:
@@ -30,24 +34,32 @@ class Moonshine:
         self._model: Any = Transcriber(
             Path(get_assets_path()) / "tiny-en",
             ModelArch.TINY,
-            # The copy of the input that it would hand back costs more than the recognition.
-            # Nobody asks who speaks.
-            options={"return_audio_data": "false", "identify_speakers": "false"},
+            options={
+                # The copy of the input that it would hand back costs more than the recognition.
+                "return_audio_data": "false",
+                # Nobody asks who speaks.
+                "identify_speakers": "false",
+                # It would cut by itself: 0.3 s of silence at the beginning become a word ("You").
+                "vad_threshold": "0.0",
+            },
         )
 
     def recognize(self, audio: Audio, language: str | None = None) -> Recognized:
         """Recognize one segment; see `Recognizer`."""
         if language not in (None, "en"):
             raise InputError(f"Moonshine hears English only, not {language!r}.")
-        samples = audio.resampled(RECOGNIZER_RATE).samples
+        audio = audio.resampled(RECOGNIZER_RATE)
+        short = audio.seconds <= PHRASE
+        phrases = [Segment(audio, 0.0)] if short else split(audio, PHRASE)
+        spans = tuple(span for phrase in phrases if (span := self._span(phrase)).text)
+        return Recognized(" ".join(span.text for span in spans), spans, "en")
+
+    def _span(self, phrase: Segment) -> Span:
+        samples = phrase.audio.samples
         with self._lock:
             lines = self._model.transcribe_without_streaming(samples, RECOGNIZER_RATE).lines
-        spans = tuple(
-            Span(line.text.strip(), line.start_time, line.start_time + line.duration)
-            for line in lines
-            if line.text.strip()
-        )
-        return Recognized(" ".join(span.text for span in spans), spans, "en")
+        text = " ".join(line.text.strip() for line in lines).strip()
+        return Span(text, phrase.start, phrase.start + phrase.audio.seconds)
 
     def close(self) -> None:
         """Free the native model."""
