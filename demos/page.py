@@ -64,31 +64,38 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
     access = Access(settings)
     live = Routes(services, access)
     page = build(services, access, live)
-    page.launch(
-        server_name=settings.host,
-        # Given none, Gradio takes the first free one from its default on.
-        server_port=settings.port or None,
-        share=settings.share,
-        auth=settings.logins or None,
-        prevent_thread_lock=True,
-        max_file_size=settings.max_upload,
-        max_threads=HANDLERS,
-        state_session_capacity=settings.max_sessions,
-        theme=theme(),
-        css_paths=ASSETS / "page.css",
-        head=HEAD + f"<script>{(ASSETS / 'page.js').read_text()}</script>",
-        favicon_path=str(ASSETS / "icon.svg"),
-        footer_links=["api", "settings"],
-        allowed_paths=[str(ASSETS / "samples")],
-        # What is meant for people is raised as `gr.Error`, which is shown all the same.
-        show_error=False,
-        ssr_mode=False,
-        run_history=False,
-        app_kwargs={"routes": live.routes()},
-    )
-    live.serve_in(page.server)
-    if block:
-        page.block_thread()
+    try:
+        page.launch(
+            server_name=settings.host,
+            # Given none, Gradio takes the first free one from its default on.
+            server_port=settings.port or None,
+            share=settings.share,
+            auth=settings.logins or None,
+            prevent_thread_lock=True,
+            max_file_size=settings.max_upload,
+            max_threads=HANDLERS,
+            state_session_capacity=settings.max_sessions,
+            theme=theme(),
+            css_paths=ASSETS / "page.css",
+            head=HEAD + f"<script>{(ASSETS / 'page.js').read_text()}</script>",
+            favicon_path=str(ASSETS / "icon.svg"),
+            footer_links=["api", "settings"],
+            allowed_paths=[str(ASSETS / "samples")],
+            # What is meant for people is raised as `gr.Error`, which is shown all the same.
+            show_error=False,
+            ssr_mode=False,
+            run_history=False,
+            app_kwargs={"routes": live.routes()},
+        )
+        live.serve_in(page.server)
+        if block:
+            page.block_thread()
+    except KeyboardInterrupt:
+        # While it waits for its end Gradio closes by itself; just before, nobody else would.
+        if not getattr(page, "server", None):
+            raise
+        live.serve_in(page.server)
+        page.close()
     return page
 
 
