@@ -24,8 +24,14 @@ def seen(open_talk):
 
 
 def is_on(caller):
-    pressed = caller.page.get_attribute(".talk-camera", "aria-pressed") == "true"
-    assert caller.page.is_visible(".talk-preview") == pressed
+    # Both at one moment, as it may be switching just now.
+    pressed, shown = caller.page.evaluate(
+        """() => [
+          document.querySelector(".talk-camera").getAttribute("aria-pressed") === "true",
+          document.querySelector(".talk-preview").checkVisibility(),
+        ]"""
+    )
+    assert shown == pressed
     return pressed
 
 
