@@ -9,9 +9,10 @@ from demos import clone_words
 from demos.clone_given import Given, checked, chosen
 from demos.clone_making import Wanted, make
 from demos.clone_words import notice
+from demos.panel import read_seed
 from demos.problems import told
 from demos.running import Running
-from errors import CancelledError, InputError, ParleyError
+from errors import CancelledError, ParleyError
 from services import Services
 from speech.pcm import Audio
 from voices.record import Origin
@@ -105,7 +106,7 @@ class Steps:
             yield "", SKIP, "", "", gr.DownloadButton(visible=False), *_buttons(busy=True)
             reference = chosen(self._services, source, voice, given)
             words = question if task == "ask" else text
-            wanted = Wanted(words, task == "ask", _number(seed), engine)
+            wanted = Wanted(words, task == "ask", read_seed(seed), engine)
             for view in make(self._services, wanted, reference, self._files, cancel):
                 file = SKIP
                 if view.file is not None:
@@ -140,18 +141,6 @@ class Steps:
         except ParleyError as error:
             return notice(told(error)), None
         return clone_words.facts(stored), reference.audio
-
-
-def _number(seed: str) -> int | None:
-    """A seed that was typed; None where there is none.
-
-    Raises:
-        InputError: If it is no whole number.
-    """
-    try:
-        return int(seed) if seed.strip() else None
-    except ValueError as error:
-        raise InputError("A seed is a whole number. Empty draws one.") from error
 
 
 def ask(task: str) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from engines.base import Sampling
+from errors import InputError
 from services import Services
 
 #: The code that picks the recognizer; the empty one has the language detected.
@@ -20,15 +21,30 @@ class Options:
     language: str
     temperature: float
     max_tokens: float
-    seed: float | None
+    seed: str
     history: float
     system: str
 
     @property
     def sampling(self) -> Sampling:
-        """As the engine takes it."""
-        seed = None if self.seed is None else int(self.seed)
-        return Sampling(self.temperature, int(self.max_tokens), seed)
+        """As the engine takes it.
+
+        Raises:
+            InputError: If the seed is no number.
+        """
+        return Sampling(self.temperature, int(self.max_tokens), read_seed(self.seed))
+
+
+def read_seed(seed: str) -> int | None:
+    """A seed that was typed; None where there is none.
+
+    Raises:
+        InputError: If it is no whole number.
+    """
+    try:
+        return int(seed) if seed.strip() else None
+    except ValueError as error:
+        raise InputError("A seed is a whole number. Empty draws one.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +95,11 @@ def build(services: Services, engine: gr.Dropdown) -> Panel:
                 label="Longest answer",
                 info="In tokens, about three quarters of a word each",
             )
-            seed = gr.Number(
-                None,
-                # The range is checked with the request: here, a refusal would lose the question.
-                precision=0,
+            # A text, as an empty `gr.Number` comes back as 0; what is in it is checked with the
+            # request, since a refusal here would lose the question.
+            seed = gr.Textbox(
+                "",
+                max_lines=1,
                 label="Seed",
                 info="The same seed gives the same answer; empty draws one",
             )

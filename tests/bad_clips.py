@@ -229,7 +229,7 @@ class Blocked:
         yield Finished(Timings())
 
 
-OPTIONS = Options("embedded", "heart", "en", 0.7, 64, None, 20, "")
+OPTIONS = Options("embedded", "heart", "en", 0.7, 64, "", 20, "")
 
 
 def shown(view):

@@ -350,17 +350,21 @@ def test_bad_texts_on_the_page(visitor, name):
 
 
 @pytest.mark.browser
-def test_a_bad_seed_on_the_page(visitor):
+@pytest.mark.parametrize("seed", ["-5", "seven", "99999999999"])
+def test_a_bad_seed_on_the_page(visitor, seed):
     visitor.choose("Text")
-    visitor.page.click("#settings button")
-    visitor.page.get_by_role("spinbutton", name="Seed").fill("-5")
+    if not visitor.page.is_visible("#settings textarea"):
+        visitor.page.click("#settings button")
+    box = visitor.page.get_by_role("textbox", name="Seed")
+    assert box.input_value() == "", "an empty one draws a seed, and is not 0"
+    box.fill(seed)
     try:
-        visitor.ask("Say kiwi.")
-        visitor.page.wait_for_timeout(2500)
+        told = bad_clips.told_on_the_page(visitor, lambda: visitor.ask("Say kiwi."))
+        assert "seed is a whole number" in told
         assert visitor.page.is_enabled("#send")
         assert "kiwi" in visitor.dialogue() + visitor.page.input_value("#text textarea")
     finally:
-        visitor.page.get_by_role("spinbutton", name="Seed").fill("")
+        box.fill("")
 
 
 @pytest.mark.browser
