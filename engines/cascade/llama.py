@@ -23,7 +23,7 @@ SLOTS = 2
 #: a cancel is heard between steps (0.2 s), but not so small that it costs (see bench/NOTES.md).
 PROMPT_STEP = 16
 #: Memory for prompts that lost their slot, MiB; llama.cpp would take 8 GiB.
-PROMPT_CACHE_MIB = 64
+PROMPT_CACHE_MIB = 128
 #: How soon a cancel is heard by who waits to read, seconds.
 WAIT = 0.05
 #: As chat templates write them: <|im_end|> (Qwen, SmolLM2, Phi), <|eot_id|> (Llama 3),
