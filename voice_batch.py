@@ -7,7 +7,6 @@ from engines.base import AudioChunk, Cancel, Reference
 from errors import ParleyError
 from services import Services
 from speech.pcm import Audio
-from speech.speaker import similarity
 from voices.batch import Step, run_batch
 from voices.batch_jobs import Job
 from voices.marks import Made
@@ -61,8 +60,7 @@ class BatchSpeaker:
         reference = self._voice(voice)
         if not isinstance(reference, Reference):
             return None
-        with self._services.voices.encoder(self._cancel) as encoder:
-            return similarity(encoder.embed(audio), encoder.embed(reference.audio))
+        return self._services.voices.similarity(audio, reference.audio, cancel=self._cancel)
 
     def made(self, job: Job) -> Made | None:
         """What the file of a job says of itself."""

@@ -123,12 +123,17 @@ class Voices:
 
     def made(self, voice: str | Reference | None, info: EngineInfo) -> Made | None:
         """What a file of speech in this voice has to say of itself; None if it is the engine's."""
-        found = self.resolved(voice, info)
-        if not isinstance(found, Reference):
+        if voice is None or voice in {own.name for own in info.voices}:
             return None
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        marked = self.watermark.present
-        return Made(info.name, found.name, info.reference, when, SOFTWARE, marked)
+        # By its record alone: its sound is read where it is spoken with.
+        name = self.library.find(voice).name if isinstance(voice, str) else voice.name
+        if info.reference is None:
+            raise InputError(info.unmatched)
+        return Made(info.name, name, info.reference, _now(), SOFTWARE, self.watermark.present)
+
+    def made_by(self, info: EngineInfo) -> Made:
+        """What a file of speech in the engine's own first voice says of itself."""
+        return Made(info.name, info.voices[0].name, None, _now(), SOFTWARE)
 
     def watermarked(
         self, events: Iterator[Event], voice: str | Reference | None
@@ -142,3 +147,7 @@ class Voices:
                 yield replace(event, audio=self.watermark.embed(event.audio))
             else:
                 yield event
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,28 +1,22 @@
 """What happens when something is asked in the chat tab."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import gradio as gr
-import numpy as np
 
-from demos.clips import Player
+from demos.clips import Piece, Player, closing_piece, piece
 from demos.follow import follow
 from demos.header import waiting_for
 from demos.panel import Options
+from demos.problems import told
 from demos.running import Running
 from demos.thread import Ask, Reply, Thread
 from engines.base import AudioChunk, Cancel, Event, Span, Task, Turn
-from errors import CancelledError, ParleyError
+from errors import CancelledError
 from services import OnWait, Services
 from speech.pcm import Audio
-
-logger = logging.getLogger(__name__)
-
-#: Ends the stream of a reply: the browser's decoder plays a piece when the next is there.
-CLOSING_SILENCE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +32,7 @@ class View:
 
     messages: list[dict[str, Any]] | None
     thread: Thread | None
-    sound: tuple[int, Any] | None = None
+    sound: Piece | None = None
     timed: gr.Audio | None = None
 
 
@@ -71,21 +65,18 @@ class Answers:
             for batch in follow(events, cancel):
                 for event in batch:
                     reply.take(event)
-                sound = _sound(batch)
+                sound = piece([event.audio for event in batch if isinstance(event, AudioChunk)])
                 rate = sound[0] if sound else rate
                 if run.shown:
                     yield View(reply.messages(waiting.text()), None, sound)
         except CancelledError:
             notice = "Stopped."
-        except ParleyError as error:
-            notice = str(error)
-        except Exception:
-            logger.exception("a request failed")
-            notice = "This went wrong inside Parley. It is noted in the log; please try again."
+        except Exception as error:  # noqa: BLE001  (what is no message for people goes to the log)
+            notice = told(error)
         finally:
             cancel.set()
             thread = reply.end(notice)
-        tail = (rate, np.zeros(int(rate * CLOSING_SILENCE), np.int16)) if rate else None
+        tail = closing_piece(rate) if rate else None
         timed = _timed(clip.audio, reply.spans) if clip and task == "asr" else None
         yield View(
             list(thread.messages) if run.shown else None,
@@ -150,11 +141,3 @@ def _timed(audio: Audio, spans: tuple[Span, ...]) -> gr.Audio | None:
     subtitles = [{"text": span.text, "timestamp": [span.start, span.end]} for span in spans]
     # As samples: for a file, Gradio would call ffprobe, which a bare machine lacks.
     return gr.Audio((audio.rate, audio.pcm16()), subtitles=subtitles, visible=True)
-
-
-def _sound(batch: list[Event]) -> tuple[int, Any] | None:
-    """The speech of a batch as int16, which Gradio passes on without touching its level."""
-    chunks = [event.audio for event in batch if isinstance(event, AudioChunk)]
-    if not chunks:
-        return None
-    return chunks[0].rate, np.concatenate([chunk.pcm16() for chunk in chunks])

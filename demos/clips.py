@@ -5,13 +5,40 @@ from pathlib import Path
 from typing import Any, Self
 
 import gradio as gr
+import numpy as np
 import soundfile
 from gradio.components.chatbot import ComponentMessage
 from gradio.utils import get_upload_folder
 
 from engines.base import Span
+from speech.names import safe_name
 from speech.pcm import Audio
 from voices.marks import Made, label
+
+#: Ends a stream: the browser's decoder plays a piece when the next is there, seconds.
+CLOSING_SILENCE = 0.25
+
+Piece = tuple[int, Any]
+"""A piece of a stream: rate in Hz, int16 samples, which Gradio passes on at their level."""
+
+
+def served(name: str) -> Path:
+    """A new place for a file of this name, from where the page may serve it to who knows it."""
+    folder = Path(get_upload_folder()) / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    return folder / safe_name(name)
+
+
+def piece(chunks: list[Audio]) -> Piece | None:
+    """Speech of one rate for a stream; None if there is none."""
+    if not chunks:
+        return None
+    return chunks[0].rate, np.concatenate([chunk.pcm16() for chunk in chunks])
+
+
+def closing_piece(rate: int) -> Piece:
+    """What ends a stream."""
+    return rate, np.zeros(int(rate * CLOSING_SILENCE), np.int16)
 
 
 class ClipWriter:
@@ -26,9 +53,7 @@ class ClipWriter:
     """
 
     def __init__(self, rate: int, name: str = "parley", made: Made | None = None) -> None:
-        folder = Path(get_upload_folder()) / secrets.token_hex(16)
-        folder.mkdir(parents=True)
-        self.path = folder / f"{name}.wav"
+        self.path = served(f"{name}.wav")
         self._file = soundfile.SoundFile(self.path, "w", rate, 1, "PCM_16")
         if made is not None:
             label(self._file, made)

@@ -11,7 +11,8 @@ from typing import Any
 
 import gradio as gr
 
-from demos.clone_take import served
+from demos.buttons import buttons
+from demos.clips import served
 from demos.clone_words import notice, shown
 from demos.problems import told
 from demos.running import Running
@@ -93,7 +94,7 @@ class Batches:
             return
         cancel = self._running.begin(request.session_hash).cancel
         hidden = gr.DownloadButton(visible=False)
-        yield notice("Reading the file …", "waiting"), hidden, SKIP, *_buttons(busy=True)
+        yield notice("Reading the file …", "waiting"), hidden, SKIP, *buttons(busy=True)
         tally = _Tally()
         try:
             if path is None:
@@ -118,7 +119,7 @@ class Batches:
             yield tally.shown() + notice(told(error)), *(SKIP,) * 4
         finally:
             cancel.set()
-        yield *(SKIP,) * 3, *_buttons(busy=False)
+        yield *(SKIP,) * 3, *buttons(busy=False)
 
     def stop(self, request: gr.Request) -> None:
         """End the batch; what is done stays."""
@@ -186,7 +187,3 @@ def _forget(folder: str | None) -> None:
     """Erase the batches of a session that is over."""
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _buttons(*, busy: bool) -> tuple[Any, Any]:
-    return gr.Button(interactive=not busy), gr.Button(interactive=busy)

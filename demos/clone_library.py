@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from demos.clone_take import served
+from demos.clips import served
 from demos.clone_words import notice, shown
 from demos.problems import told
 from services import Services

@@ -4,13 +4,10 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from demos import clone_compare
+from demos.clips import Piece, closing_piece, piece
 from demos.clone_compare import Takes
 from demos.clone_take import COMPARED, Take, recorded
 from demos.clone_words import notice, shown
@@ -30,12 +27,6 @@ from engines.base import (
 from errors import CancelledError
 from services import SEED_LIMIT, Services
 from speech.level import duration_text
-from speech.pcm import Audio
-from voice_desk import SOFTWARE
-from voices.marks import Made
-
-#: Ends the stream: the browser's decoder plays a piece when the next is there, seconds.
-CLOSING_SILENCE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,7 @@ class View:
     """
 
     status: str
-    sound: tuple[int, Any] | None = None
+    sound: Piece | None = None
     players: str | None = None
     findings: str | None = None
     file: Path | None = None
@@ -143,12 +134,9 @@ class _Work:
         )
         yield View(self._answer() + notice(done, "good"), findings=findings)
 
-    def tail(self) -> tuple[int, Any] | None:
+    def tail(self) -> Piece | None:
         """The end of the stream, if one was begun."""
-        if self._take is None:
-            return None
-        rate = self._take.rate
-        return rate, np.zeros(int(rate * CLOSING_SILENCE), np.int16)
+        return closing_piece(self._take.rate) if self._take else None
 
     def close(self) -> None:
         """Close what is open."""
@@ -183,7 +171,7 @@ class _Work:
                     self._take = Take("parley", audio.rate, made)
                 self._take.add(audio)
             waiting = "Speaking …" if self._take else waiting_for(self._services, self._ahead)
-            yield View(self._answer() + notice(waiting, "waiting"), _sound(chunks))
+            yield View(self._answer() + notice(waiting, "waiting"), piece(chunks))
 
     def _events(self, cancel: Cancel) -> Iterator[Event]:
         wanted = self._wanted
@@ -218,9 +206,7 @@ class _Work:
     def _own(self) -> Take:
         """The beginning of the same, in the engine's own voice."""
         text = self._said if self._wanted.answered else self._wanted.text
-        info, now = self._info, datetime.now(UTC).isoformat(timespec="seconds")
-        made = Made(info.name, info.voices[0].name, None, now, SOFTWARE)
-        take = Take("own-voice", info.rate, made)
+        take = Take("own-voice", self._info.rate, self._services.voices.made_by(self._info))
         events = self._services.speak(
             text, engine=self._wanted.engine, seed=self._wanted.seed, cancel=self._cancel
         )
@@ -234,10 +220,3 @@ class _Work:
 
     def _answer(self) -> str:
         return f'<p class="voice-answer">{shown(self._said)}</p>' if self._said else ""
-
-
-def _sound(chunks: list[Audio]) -> tuple[int, Any] | None:
-    """Speech as int16, which Gradio passes on without touching its level."""
-    if not chunks:
-        return None
-    return chunks[0].rate, np.concatenate([chunk.pcm16() for chunk in chunks])

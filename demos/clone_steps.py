@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from demos import clone_words
+from demos.buttons import buttons
 from demos.clone_given import Given, checked, chosen
 from demos.clone_making import Wanted, make
 from demos.clone_words import notice
@@ -103,7 +104,7 @@ class Steps:
         cancel = self._speaking.begin(request.session_hash).cancel
         try:
             # Nothing to the stream yet: an empty one is an error to the browser's player.
-            yield "", SKIP, "", "", gr.DownloadButton(visible=False), *_buttons(busy=True)
+            yield "", SKIP, "", "", gr.DownloadButton(visible=False), *buttons(busy=True)
             reference = chosen(self._services, source, voice, given)
             words = question if task == "ask" else text
             wanted = Wanted(words, task == "ask", read_seed(seed), engine)
@@ -118,7 +119,7 @@ class Steps:
             yield notice(told(error)), *(SKIP,) * 6
         finally:
             cancel.set()
-        yield *(SKIP,) * 5, *_buttons(busy=False)
+        yield *(SKIP,) * 5, *buttons(busy=False)
 
     def stop(self, request: gr.Request) -> None:
         """End the speech that is being made."""
@@ -155,7 +156,3 @@ def _first(names: list[str]) -> str | None:
 def _samples(audio: Audio | None) -> tuple[int, Any] | None:
     # As int16 samples: for a file, Gradio would call ffprobe, which a bare machine lacks.
     return None if audio is None else (audio.rate, audio.pcm16())
-
-
-def _buttons(*, busy: bool) -> tuple[Any, Any]:
-    return gr.Button(interactive=not busy), gr.Button(interactive=busy)

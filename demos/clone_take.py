@@ -1,24 +1,13 @@
 """Speech as it is made: a file that says what it is, and its beginning for comparisons."""
 
-import secrets
 from pathlib import Path
 
-import soundfile
-from gradio.utils import get_upload_folder
-
-from speech.names import safe_name
+from demos.clips import ClipWriter
 from speech.pcm import Audio, concatenate
-from voices.marks import Made, label
+from voices.marks import Made
 
 #: Of longer speech only so much is compared and drawn, seconds.
 COMPARED = 30.0
-
-
-def served(name: str) -> Path:
-    """A new place for a file of this name, from where the page may serve it to who knows it."""
-    folder = Path(get_upload_folder()) / secrets.token_hex(16)
-    folder.mkdir(parents=True)
-    return folder / safe_name(name)
 
 
 class Take:
@@ -31,24 +20,26 @@ class Take:
     """
 
     def __init__(self, name: str, rate: int, made: Made | None) -> None:
-        self.path = served(f"{name}.wav")
         self.rate = rate
         self.seconds = 0.0
         self._beginning: list[Audio] = []
-        self._file = soundfile.SoundFile(self.path, "w", rate, 1, "PCM_16")
-        if made is not None:
-            label(self._file, made)
+        self._writer = ClipWriter(rate, name, made)
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._writer.path
 
     def add(self, audio: Audio) -> None:
         """Append speech of the take's rate."""
         if self.seconds < COMPARED:
             self._beginning.append(audio)
-        self._file.write(audio.pcm16())
+        self._writer.add(audio)
         self.seconds += audio.seconds
 
     def close(self) -> None:
         """Finish the file."""
-        self._file.close()
+        self._writer.close()
 
     @property
     def beginning(self) -> Audio:

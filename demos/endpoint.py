@@ -1,22 +1,19 @@
 """What the endpoints for programs share: replies that grow, clips, refusals."""
 
-import logging
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
+from demos import problems
 from demos.clips import ClipWriter
 from demos.follow import follow
 from engines.base import AudioChunk, Cancel, Event, Reference, TextDelta, Transcript
 from engines.cascade.parts import RECOGNIZER_RATE
-from errors import ParleyError
 from services import Services
 from speech.files import Clip
 from voices.marks import Made
-
-logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,13 +77,7 @@ def told(endpoint: Callable[P, Iterator[T]]) -> Callable[P, Iterator[T]]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         try:
             yield from endpoint(*args, **kwargs)
-        except ParleyError as error:
-            raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:
-            logger.exception("an API request failed")
-            raise gr.Error(
-                "This went wrong inside Parley. It is noted in the log; please try again.",
-                print_exception=False,
-            ) from error
+            raise gr.Error(problems.told(error), print_exception=False) from error
 
     return guarded

@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from demos.answers import Answers
+from demos.buttons import buttons
 from demos.panel import Options
 from demos.samples import SAMPLES
 from demos.tasks import EMPTY, GIVES_SOUND, NOTHING, TAKES_SOUND, TAKES_TEXT, TASKS
@@ -46,7 +47,7 @@ class Handlers:
         if ask.clip is None and not ask.text.strip():
             gr.Warning(NOTHING[task], title="Nothing to send")
         elif self._may_ask(request):
-            return ask, None, "", *_busy()
+            return ask, None, "", *buttons(busy=True)
         return None, *(SKIP,) * 4
 
     def recorded(
@@ -62,7 +63,7 @@ class Handlers:
             if not self._may_ask(request):
                 return None, SKIP, SKIP
             sample = SAMPLES[task][index]
-            return Ask(sample.clip, sample.text), *_busy()
+            return Ask(sample.clip, sample.text), *buttons(busy=True)
 
         return take
 
@@ -73,7 +74,7 @@ class Handlers:
         if last is None or before is None:
             gr.Warning("Ask something first.", title="Nothing to retry")
         elif self._may_ask(request):
-            return last, *_busy(), *(before if name == task else SKIP for name in own)
+            return last, *buttons(busy=True), *(before if name == task else SKIP for name in own)
         return None, *(SKIP,) * (2 + len(TASKS))
 
     def switch(self, task: Task, request: gr.Request, *threads: Thread) -> tuple[Any, ...]:
@@ -102,7 +103,7 @@ class Handlers:
 
     def ended(self, request: gr.Request) -> tuple[Any, Any]:
         """A reply is over, or another one runs already: buttons."""
-        return _busy() if self._running.active(request.session_hash) else _idle()
+        return buttons(busy=self._running.active(request.session_hash))
 
     def _may_ask(self, request: gr.Request) -> bool:
         """Reserve the session's place; says so if a request of its own still runs."""
@@ -114,11 +115,3 @@ class Handlers:
 
 def _by_task(threads: tuple[Any, ...]) -> dict[Task, Thread]:
     return dict(zip(TASKS.values(), threads, strict=False))
-
-
-def _busy() -> tuple[Any, Any]:
-    return gr.Button(interactive=False), gr.Button(interactive=True)
-
-
-def _idle() -> tuple[Any, Any]:
-    return gr.Button(interactive=True), gr.Button(interactive=False)
