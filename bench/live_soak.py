@@ -8,7 +8,7 @@ A caller has a microphone that is always open and a loudspeaker that plays what
 came as soon as it came. Looked at, and printed:
 
 - turns: every question has one transcript, its own (so nothing was crossed),
-  and one answer;
+  and one answer; an answer without a sound is told with how it came about;
 - audio: the samples of an answer are all there and come in order; an underrun
   is a moment at which the loudspeaker had nothing left in mid-answer. They are
   counted apart where the engine made speech slower than it is played;
@@ -55,6 +55,7 @@ class Report:
     interrupted: int = 0
     misheard: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
     underruns: int = 0
     slow: int = 0
     first: list[float] = field(default_factory=list)
@@ -80,7 +81,11 @@ async def hold(
         if _unlike(heard.transcript, QUESTIONS[which]):
             report.misheard.append(f"{heard.transcript!r} for {QUESTIONS[which]!r}")
         response = caller.of("response.created")[created].response.id
-        await _first_sound(caller, response)
+        if ending := await _first_sound(caller, response):
+            report.silent.append(f"{heard.transcript!r}: {ending}")
+            caller.events.clear()
+            caller.sound.clear()
+            continue
         report.first.append(_deltas(caller, response)[0].received - ended)
         if number % INTERRUPTED == INTERRUPTED - 1:
             await asyncio.sleep(0.8)  # The next question comes over this answer.
@@ -95,11 +100,28 @@ async def hold(
     return report
 
 
-async def _first_sound(caller: Caller, response: str) -> None:
+async def _first_sound(caller: Caller, response: str) -> str:
+    """Wait for sound; if there is none, how the answer ended."""
     until = time.perf_counter() + PATIENCE
     while not _deltas(caller, response):
-        assert time.perf_counter() < until, f"no sound in {PATIENCE} s"
+        for event in caller.of("response.done"):
+            if event.response.id == response:
+                return _ending(caller, event.response)
+        if time.perf_counter() > until:
+            return f"nothing in {PATIENCE:.0f} s; {_kinds(caller)}"
         await asyncio.sleep(0.02)
+    return ""
+
+
+def _ending(caller: Caller, response: Any) -> str:
+    details = response.status_details
+    said = [part.transcript for item in response.output for part in item.content or ()]
+    return f"{response.status} ({details and details.reason}), {said}; {_kinds(caller)}"
+
+
+def _kinds(caller: Caller) -> str:
+    """What came, as far as it tells how a turn went."""
+    return ", ".join(e.type for e in caller.events if not e.type.endswith("delta"))
 
 
 async def _heard(caller: Caller, response: str) -> None:
@@ -178,19 +200,20 @@ def main() -> None:
             soak(running.address, psutil.Process(running.pid), options.sessions, options.minutes)
         )
     print(
-        "| session | asked | answered | interrupted | misheard | errors | underruns "
+        "| session | asked | answered | interrupted | silent | misheard | errors | underruns "
         "| slow answers | first sound p50 / p95, s |"
     )
-    print("|---" * 9 + "|")
+    print("|---" * 10 + "|")
     for number, seen in enumerate(reports):
         p50, p95 = np.percentile(seen.first, [50, 95])
         print(
             f"| {number} | {seen.asked} | {seen.answered} | {seen.interrupted} "
+            f"| {len(seen.silent)} "
             f"| {len(seen.misheard)} | {len(seen.errors)} | {seen.underruns} | {seen.slow} "
             f"| {p50:.2f} / {p95:.2f} |"
         )
     for seen in reports:
-        for line in (*seen.misheard, *seen.errors):
+        for line in (*seen.silent, *seen.misheard, *seen.errors):
             print(" ", line)
     settled = sizes[int(SETTLED / 5) :] or sizes
     change = (max(settled) / settled[0] - 1) * 100

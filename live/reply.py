@@ -20,7 +20,7 @@ from speech.pcm import Audio
 #: Speech is sent in slices of this length, seconds.
 SLICE = 0.1
 #: As much of a reply as makes it safe to begin where the engine has others to answer too, seconds.
-PLENTY = 4.0
+PLENTY = 6.0
 #: How far ahead of the playhead speech is sent, seconds: enough for a network's hiccups,
 #: little to unsay after an interruption.
 AHEAD = 0.5

@@ -24,6 +24,7 @@ from live.room import Early, FullError, Room, queue_event
 from live.server import WebServer
 from live.session import Session
 from live.smart_turn import WEIGHTS, SmartTurn
+from live.traffic import Traffic
 from services import Services
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Routes:
         settings = services.settings
         self._services = services
         self._access = access
+        self._traffic = Traffic()
         self._room = Room(settings.max_live, settings.max_live_waiting)
         self._keeper = Keeper(settings.live_resume, settings.max_live)
         self._lines: set[Line] = set()
@@ -98,7 +100,7 @@ class Routes:
             UnavailableError: If the room is full and so is the line.
         """
         async with self._room.seat(lambda ahead: emit(queue_event(ahead))):
-            session = Session(self._services, lambda: self._judge, emit)
+            session = Session(self._services, lambda: self._judge, emit, traffic=self._traffic)
             session.begin()
             try:
                 yield session
@@ -135,7 +137,9 @@ class Routes:
     def _begin(self, line: Line, model: str | None) -> Held:
         # Clients name the model they know; only one of our own engines means something.
         engine = model if model in self._services.entries else None
-        session = Session(self._services, lambda: self._judge, line.put, engine=engine)
+        session = Session(
+            self._services, lambda: self._judge, line.put, engine=engine, traffic=self._traffic
+        )
         held = Held(session)
         session.begin()
         self._hold(line, held)

@@ -34,6 +34,7 @@ from live.responses import Responses
 from live.smart_turn import SmartTurn
 from live.speaker import Speaker
 from live.stopwatch import Marks
+from live.traffic import Traffic
 from live.turn_events import (
     Barged,
     Paused,
@@ -60,6 +61,7 @@ class Session:
         emit: Queues an event for the client; never waits.
         clock: Monotonic time, seconds.
         engine: The one to begin with; None is the one in the settings.
+        traffic: Of all sessions; None: there is no other one.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         *,
         engine: str | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         self.id = new_id("sess")
         self._services = services
@@ -84,7 +87,13 @@ class Session:
         self._camera = Camera(info, self._emit)
         self._user_item = new_id("item")
         self._speaker = Speaker(
-            services, self._items, self._emit, self._show, self._speaking, self._get_ready
+            services,
+            traffic or Traffic(),
+            self._items,
+            self._emit,
+            self._show,
+            self._speaking,
+            self._get_ready,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._responses = Responses(

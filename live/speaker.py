@@ -15,6 +15,7 @@ from live.config import Config
 from live.items import Item, Items
 from live.protocol import Emit, Played, Playhead, error_event, event, write_audio
 from live.reply import Pacer, Reply, stream
+from live.traffic import Traffic
 from services import Services
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 LISTENING_STEP = 0.05
 #: How long a reply is held back until there is plenty of it while others are answered too,
 #: seconds: late is better than with a gap.
-PATIENCE = 2.0
+PATIENCE = 4.0
 #: When to try again where there is no room, seconds: what a refused request says as well.
 RESET = 60.0
 
@@ -33,6 +34,7 @@ class Speaker:
 
     Args:
         services: Engines and limits.
+        traffic: Of all sessions.
         items: Of the session; a reply becomes one when it is opened.
         emit: Queues an event for the client.
         show: Told the state that the person sees.
@@ -43,6 +45,7 @@ class Speaker:
     def __init__(
         self,
         services: Services,
+        traffic: Traffic,
         items: Items,
         emit: Emit,
         show: Callable[[str], None],
@@ -50,6 +53,7 @@ class Speaker:
         made: Callable[[], None],
     ) -> None:
         self._services = services
+        self._traffic = traffic
         self._items = items
         self._emit = emit
         self._show = show
@@ -75,6 +79,7 @@ class Speaker:
             before: The item that holds the question, if it is one already.
         """
         self.drop()
+        self._traffic.note(self)
         sees = config.info.can_see
         conversation = self._items.conversation(
             config.instructions,
@@ -210,7 +215,7 @@ class Speaker:
         if self._pacer is not None:
             return self._pacer
         reply.opened = True
-        busy = self._services.turnstile.active > 1
+        busy = self._services.turnstile.active > 1 or self._traffic.shared(self)
         self._pacer = Pacer(lambda samples: self._send(reply, samples), PATIENCE if busy else 0.0)
         previous = self._items.add(reply.item)
         shown = reply.item.as_event()

@@ -26,7 +26,9 @@ NO_PAUSE = 0.04
 _CLOSERS = "\"')]}”’»」』）】*_ "
 
 
-def trim(audio: Audio, keep: float = 0.02, threshold_db: float = -45.0) -> Audio:
+def trim(
+    audio: Audio, keep: float = 0.02, threshold_db: float = -45.0, *, lead: float | None = None
+) -> Audio:
     """Take the silence from both ends of a synthesized clause.
 
     Args:
@@ -35,6 +37,7 @@ def trim(audio: Audio, keep: float = 0.02, threshold_db: float = -45.0) -> Audio
         threshold_db: What is silence, in dB below the loudest 5 ms of the clause. The
             softest endings (the "f" of "half", the "th" of "cloth") lie 25 dB below,
             a synthesizer's silence 60 dB and more.
+        lead: Silence to leave at the beginning, if it is not `keep`.
 
     Returns:
         The clause with a short fade at either end; empty if it is all silence.
@@ -45,7 +48,8 @@ def trim(audio: Audio, keep: float = 0.02, threshold_db: float = -45.0) -> Audio
         return Audio(audio.samples[:0], audio.rate)
     loud = np.flatnonzero(level > level.max() + threshold_db)
     margin = round(keep * audio.rate)
-    start = max(0, int(loud[0]) * frame - margin)
+    before = margin if lead is None else round(lead * audio.rate)
+    start = max(0, int(loud[0]) * frame - before)
     end = min(len(audio), (int(loud[-1]) + 1) * frame + margin)
     samples = audio.samples[start:end].copy()
     ramp = _ramp(min(round(FADE_SECONDS * audio.rate), len(samples) // 2))

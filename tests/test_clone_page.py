@@ -199,6 +199,29 @@ def test_ten_minutes_are_looked_at_and_a_part_is_used(open_tab, wav):
     assert re.search(r"of 10 min 40 s", report)
 
 
+def test_the_scissors_trim_what_is_used(open_tab, wav):
+    tab = open_tab()
+    tab.to_recording()
+    whole = re.search(
+        r"Used: .* of ([\d.]+) s", tab.upload(wav("long", person("two_cities", 0, 24)))
+    )
+    assert whole is not None
+    tab.page.click("#voice-clip button[aria-label='Trim audio to selection']")
+    handle = tab.page.wait_for_selector("#voice-clip [part~=region-handle-right]").bounding_box()
+    at = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+    tab.page.mouse.move(*at)
+    tab.page.mouse.down()
+    tab.page.mouse.move(at[0] + 40, at[1], steps=5)
+    tab.page.mouse.up()
+    tab.page.click("#voice-clip button:text-is('Trim')")
+
+    def trimmed():
+        used = re.search(r"Used: .* of ([\d.]+) s", tab.text("#voice-report"))
+        return used and float(used[1]) < float(whole[1]) / 2 + 3
+
+    tab.wait_for(trimmed, what="the report on what is left")
+
+
 def test_sessions_do_not_see_each_others_recordings(open_tab, wav):
     one, two = open_tab(), open_tab()
     one.to_recording()

@@ -130,3 +130,24 @@ def test_what_was_read_ahead_is_not_read_again(services, question):
     list(engine.prepare(Turn(half), before, language="en", cancel=Cancel()))
     usage = cached(Turn(question))
     assert usage.prompt_tokens - usage.cached_tokens <= 10, "all but the last words was read"
+
+
+def test_a_dialogue_that_lost_its_oldest_messages_is_not_read_again(small):
+    names = ["Anna", "Bob", "Carl", "Dora", "Emil", "Finn"]
+    said = [
+        Prompt(role, text)
+        for name in names
+        for role, text in (
+            ("user", f"I have a friend whose name is {name}, please remember that."),
+            ("assistant", f"I have remembered that you have a friend called {name}."),
+        )
+    ]
+    system, question = Prompt("system", "Be brief."), Prompt("user", "Who are my friends?")
+
+    def asked(prompts):
+        return small.reply(prompts, Sampling(0, 1), lambda text: None, Cancel())
+
+    asked([system, *said, question])
+    asked([system, Prompt("user", "What is the capital of France?")])
+    usage = asked([system, *said[4:], question])
+    assert usage.prompt_tokens - usage.cached_tokens < 10

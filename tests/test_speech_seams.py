@@ -126,6 +126,15 @@ def test_trimming_twice_changes_little(spoken):
     assert trim(once).seconds == pytest.approx(once.seconds, abs=0.011)
 
 
+def test_less_silence_can_be_left_before_a_reply(spoken):
+    for clause in spoken:
+        sooner, usual = trim(clause, lead=0.008), trim(clause)
+        assert usual.seconds - sooner.seconds == pytest.approx(0.012, abs=1e-3)
+        rest = usual.samples[-len(sooner) :]
+        assert np.abs(rest[480:] - sooner.samples[480:]).max() == 0, "the end is as it was"
+        assert np.abs(rest - sooner.samples).max() < 0.01, "nothing is lost but silence"
+
+
 @pytest.mark.parametrize(
     ("clause", "kind"),
     [

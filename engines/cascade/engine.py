@@ -48,6 +48,8 @@ SPOKEN_PROMPT = (
 )
 TEXT_PROMPT = "You are a helpful assistant."
 
+#: Silence before a reply, seconds: as much as a soft consonant needs to begin.
+LEAD = 0.008
 #: Marks that end a sentence.
 _ENDINGS = " .,?!…。？！"
 
@@ -309,7 +311,10 @@ class _Speaker:
         """One chunk a clause, each but the last ending in the pause its punctuation asks for."""
         pause = 0.0
         for clause in clauses:
-            spoken = trim(self._synthesizer.synthesize(clause, self._voice, self._random))
+            # Nobody hears the silence before a reply; they wait for its end.
+            lead = None if self.seconds else LEAD
+            made = self._synthesizer.synthesize(clause, self._voice, self._random)
+            spoken = trim(made, lead=lead)
             if not len(spoken):
                 continue
             audio = concatenate([silence(pause, spoken.rate), self._move(spoken)])

@@ -6,26 +6,25 @@ of llama.cpp: continuous batching, prompt cache, OpenAI-style chunks.
 
 import re
 import secrets
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from engines.base import Cancel, Sampling, Usage
 from engines.cascade.parts import Prompt
+from engines.cascade.slots import Slot, Slots
 from errors import EngineError, InputError
 
 #: Tokens one reply may see and write; a conversation beyond it loses its oldest exchanges.
 CONTEXT = 4096
 #: Replies written at once; each further one costs 28 KiB per token of context (Qwen2.5 1.5B).
-SLOTS = 2
+SLOTS = 4
 #: Tokens per step of the prompt: small, as another reply gets one token a step meanwhile, and
 #: a cancel is heard between steps (0.2 s), but not so small that it costs (see bench/NOTES.md).
 PROMPT_STEP = 16
-#: Memory for prompts that lost their slot, MiB; llama.cpp would take 8 GiB.
-PROMPT_CACHE_MIB = 128
-#: How soon a cancel is heard by who waits to read, seconds.
-WAIT = 0.05
+#: A dialogue that lost its oldest messages keeps what was read of the others, if it is
+#: at least so many tokens in a row.
+SHIFTED = 32
 #: As chat templates write them: <|im_end|> (Qwen, SmolLM2, Phi), <|eot_id|> (Llama 3),
 #: <start_of_turn> (Gemma), <s>, [INST] (Llama 2, Mistral).
 CONTROL_TOKEN = re.compile(r"<\|.|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>|\[/?INST\]")
@@ -38,13 +37,13 @@ class Llama:
         import xllamacpp  # noqa: PLC0415
 
         self.title = title
-        self._reading_ahead = threading.Lock()
+        self._slots = Slots(SLOTS)
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_ctx = CONTEXT * SLOTS
         params.n_parallel = SLOTS
         params.n_batch = params.n_ubatch = PROMPT_STEP
-        params.cache_ram_mib = PROMPT_CACHE_MIB
+        params.cache_ram_mib = 0  # Slots are chosen here; llama.cpp would keep 8 GiB besides.
         params.n_gpu_layers = 0
         params.verbosity = -1
         for cpu in (params.cpuparams, params.cpuparams_batch):
@@ -63,18 +62,14 @@ class Llama:
 
     def prepare(self, prompts: Sequence[Prompt], cancel: Cancel) -> None:
         """Read a prompt into the cache; see `ReadingAhead`."""
-        while not self._reading_ahead.acquire(timeout=WAIT):
-            cancel.check()
-        try:
+        with self._slots.take(prompts, cancel, ahead=True) as slot:
             stream = _Stream(lambda text: None, cancel)
-            request = _request(prompts, Sampling(max_tokens=0))
+            request = _request(prompts, Sampling(max_tokens=0), slot)
             # The user goes on: what begins an answer would be read in vain, every time.
             request["add_generation_prompt"] = False
             self._server.handle_chat_completions(request, stream)
             if not stream.too_long:
                 stream.finish()
-        finally:
-            self._reading_ahead.release()
 
     def reply(
         self,
@@ -85,11 +80,10 @@ class Llama:
     ) -> Usage:
         """Write a reply; see `ChatModel`. Drops the oldest exchanges that do not fit."""
         prompts = list(prompts)
-        with self._reading_ahead:
-            pass  # Else this reply would get another slot, without what is just being read.
         while True:
             stream = _Stream(put, cancel)
-            self._server.handle_chat_completions(_request(prompts, sampling), stream)
+            with self._slots.take(prompts, cancel) as slot:
+                self._server.handle_chat_completions(_request(prompts, sampling, slot), stream)
             if not stream.too_long:
                 return stream.finish()
             prompts = _without_oldest_exchange(prompts, stream.too_long)
@@ -136,7 +130,7 @@ class _Stream:
         return self._usage
 
 
-def _request(prompts: Sequence[Prompt], sampling: Sampling) -> dict[str, Any]:
+def _request(prompts: Sequence[Prompt], sampling: Sampling, slot: Slot) -> dict[str, Any]:
     seed = sampling.seed if sampling.seed is not None else secrets.randbits(31)
     return {
         "messages": [{"role": prompt.role, "content": _text(prompt.text)} for prompt in prompts],
@@ -146,6 +140,8 @@ def _request(prompts: Sequence[Prompt], sampling: Sampling) -> dict[str, Any]:
         # A cached prompt is rounded differently from a fresh one, and one rounding is
         # enough to change a word: who asks for a seed wants the same words again.
         "cache_prompt": sampling.seed is None,
+        "id_slot": slot.number,
+        "n_cache_reuse": SHIFTED if slot.shifted else 0,
         "stream": True,
         "stream_options": {"include_usage": True},
         # Progress chunks let a cancel through while the prompt is still being read.
