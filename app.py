@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
+import allocator
 import cli
 from errors import ParleyError
 from services import Services
@@ -30,6 +31,7 @@ class Parley(Settings, cli_prog_name="app.py", cli_implicit_flags=True, cli_keba
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the page or a command; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    allocator.settle()
     options, command = _split(sys.argv[1:] if arguments is None else arguments)
     try:
         settings = CliApp.run(Parley, cli_args=options)

@@ -34,6 +34,7 @@ from typing import Any
 
 import numpy as np
 
+import allocator
 from bench.caller import RATE, Caller, call
 from bench.turn_latency import QUESTIONS
 from engines.base import AudioChunk, Cancel, Event
@@ -77,6 +78,7 @@ class Whole(Services):
 
 def serve(kind: str) -> None:
     """Be a server until the input ends; say where, once the models are ready."""
+    allocator.settle()
     from demos.page import launch  # noqa: PLC0415
 
     off = kind == "off"

@@ -71,6 +71,12 @@ def test_other_instructions_are_another_dialogue():
     assert used(slots, pirate)[0] != number
 
 
+def test_the_same_words_do_not_make_the_same_dialogue():
+    slots = Slots(2)
+    number, _ = used(slots, dialogue("a", 2))
+    assert used(slots, dialogue("b", 2))[0] != number, "both said: Go on."
+
+
 def test_a_new_dialogue_takes_what_is_of_use_to_nobody():
     slots = Slots(2)
     ready, _ = used(slots, dialogue("none", 0, last="Hi"), ahead=True)
@@ -87,9 +93,8 @@ def test_else_the_oldest():
 
 def test_an_answer_finds_what_was_read_ahead():
     slots = Slots(3)
-    used(slots, dialogue("a", 0, last="Where is"), ahead=True)
-    number, _ = used(slots, dialogue("b", 0, last="How old is"), ahead=True)
-    used(slots, dialogue("c", 2))
+    with slots.take(dialogue("a", 0, last="Where is"), Cancel(), ahead=True):
+        number, _ = used(slots, dialogue("b", 0, last="How old is"), ahead=True)
     assert used(slots, dialogue("b", 0, last="How old is it?"))[0] == number
 
 

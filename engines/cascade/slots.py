@@ -88,7 +88,7 @@ class Slots:
             while (slot := self._best(prompts, time.monotonic() < until)) is None or slot.busy:
                 self._changed.wait(WAIT)
                 cancel.check()
-            slot.shifted = _lost_oldest(slot.prompts, prompts)
+            slot.shifted = _moved(slot.prompts, prompts) > 0
             slot.prompts, slot.taken = prompts, next(self._turns)
             slot.busy, slot.ahead = True, ahead
             return slot
@@ -120,8 +120,11 @@ def _known(slot: Slot, wanted: tuple[Prompt, ...]) -> float:
     held = slot.prompts
     if not held or held[0] != wanted[0]:
         return 0.0
-    part = _alike(held[-1].text, wanted[-1].text) if slot.ahead else 0.0
-    return len(set(held[1:]) & set(wanted[1:])) + part / 2
+    pairs = zip(held[1:], wanted[1:], strict=False)
+    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if slot.ahead and same + 2 == len(held) <= len(wanted):
+        return same + _alike(held[-1].text, wanted[same + 1].text) / 2
+    return max(same, _moved(held, wanted))
 
 
 def _alike(one: str, other: str) -> float:
@@ -139,13 +142,13 @@ def _is_beginning(slot: Slot, prompts: tuple[Prompt, ...]) -> bool:
     return not _is_begun(slot) or _alike(slot.prompts[last].text, prompts[last].text) > 0
 
 
-def _lost_oldest(held: tuple[Prompt, ...], wanted: tuple[Prompt, ...]) -> bool:
-    """Whether a prompt is what was held, less its oldest messages.
+def _moved(held: tuple[Prompt, ...], wanted: tuple[Prompt, ...]) -> int:
+    """How many messages a prompt begins with that lay further back, as it lost its oldest.
 
     Only then may the cache be shifted: what it holds was read after other words,
     which must be words of the same dialogue.
     """
     if held[:1] != wanted[:1]:
-        return False
+        return 0
     rows = (held[first:-1] for first in range(2, len(held) - SAME))
-    return any(row == wanted[1 : 1 + len(row)] for row in rows)
+    return next((len(row) for row in rows if row == wanted[1 : 1 + len(row)]), 0)
