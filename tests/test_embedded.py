@@ -1,7 +1,9 @@
 """The embedded engine's own promises: fallback, long dialogues, the language rule."""
 
 from dataclasses import replace
+from http import HTTPStatus
 
+import httpx2
 import pytest
 
 from demos.header import _state
@@ -151,3 +153,12 @@ def test_a_dialogue_that_lost_its_oldest_messages_is_not_read_again(small):
     asked([system, Prompt("user", "What is the capital of France?")])
     usage = asked([system, *said[4:], question])
     assert usage.prompt_tokens - usage.cached_tokens < 10
+
+
+def test_nobody_else_gets_at_the_model(small):
+    address = small._server.listening_address
+    for path in ("/slots", "/props", "/v1/models"):
+        assert httpx2.get(address + path).status_code == HTTPStatus.UNAUTHORIZED
+    body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    refused = httpx2.post(address + "/v1/chat/completions", json=body)
+    assert refused.status_code == HTTPStatus.UNAUTHORIZED

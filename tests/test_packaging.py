@@ -17,7 +17,6 @@ FILES = sorted(ROOT.glob("requirements*.txt"))
 ELSEWHERE = {
     "requirements-gpu.txt": {"torchaudio"},
     "requirements-vllm.txt": {"vllm"},
-    "requirements-watermark.txt": {"audioseal", "omegaconf", "einops"},
 }
 
 
@@ -83,6 +82,12 @@ def front_matter():
     text = (ROOT / "README.md").read_text()
     assert text.startswith("---\n")
     return yaml.safe_load(text.split("---\n")[1])
+
+
+def test_the_default_set_serves_websockets():
+    """uvicorn asks for no such package, and without one refuses every live conversation."""
+    default = {requirement.name for requirement in pins(ROOT / "requirements.txt")}
+    assert default & {"websockets", "wsproto"}
 
 
 def test_front_matter_is_written_from_the_profile():

@@ -44,6 +44,9 @@ class Llama:
         params.n_parallel = SLOTS
         params.n_batch = params.n_ubatch = PROMPT_STEP
         params.cache_ram_mib = 0  # Slots are chosen here; llama.cpp would keep 8 GiB besides.
+        # It listens on a port of its own as well: nobody else gets in.
+        params.api_keys = [secrets.token_hex()]
+        params.endpoint_slots = params.endpoint_props = False
         params.n_gpu_layers = 0
         params.verbosity = -1
         for cpu in (params.cpuparams, params.cpuparams_batch):
