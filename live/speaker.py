@@ -140,6 +140,7 @@ class Speaker:
     async def close(self) -> None:
         """Stop whatever runs."""
         self.drop()
+        self._traffic.forget(self)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def heard(self, given: Playhead) -> None:
@@ -242,6 +243,9 @@ class Speaker:
         if self.reply is reply:  # Else it was interrupted while this slice was on its way.
             begins = "first_sent" not in reply.marks.report()
             reply.marks.mark("first_sent")
+            if begins:
+                self._speaking(True)
+                self._show("speaking")
             delta = write_audio(samples)
             self._emit(event("response.output_audio.delta", delta=delta, **reply.place))
             if begins:
@@ -258,8 +262,6 @@ class Speaker:
             return
         begin = reply.item.pieces[-1][1] if reply.item.pieces else 0.0
         reply.item.pieces.append((given.text, begin + pacer.add(given.audio) * 1000))
-        self._speaking(True)
-        self._show("speaking")
 
     def _finish(self, reply: Reply, status: str, reason: str | None = None) -> None:
         """Tell the client that a reply is complete, or why it is not."""

@@ -23,6 +23,10 @@ class Traffic:
         """Somebody is being answered now."""
         self._answered[who] = self._clock()
 
+    def forget(self, who: object) -> None:
+        """Somebody has left."""
+        self._answered.pop(who, None)
+
     def shared(self, who: object) -> bool:
         """Whether somebody else was answered recently."""
         since = self._clock() - RECENT

@@ -28,6 +28,10 @@ def test_who_has_left_is_forgotten():
     one, other = Caller(), Caller()
     traffic.note(other)
     assert traffic.shared(one)
+    traffic.forget(other)
+    traffic.forget(other)
+    assert not traffic.shared(one)
+    traffic.note(other)
     del other
     gc.collect()
     assert not traffic.shared(one)

@@ -8,6 +8,7 @@ into a folder by hand: https://huggingface.co/facebook/audioseal.
 
 import importlib.util
 import math
+import os
 import pickle
 import threading
 from collections.abc import Iterator, Mapping
@@ -141,6 +142,8 @@ def _load(path: Path, card: str) -> Any:
     Built by the package from its own card, while the file is read here: the package
     would unpickle whatever is in it.
     """
+    # Compiling takes half a minute, and a compiler that few machines have.
+    os.environ.setdefault("NO_TORCH_COMPILE", "1")
     import torch  # noqa: PLC0415
     from audioseal import builder, loader  # noqa: PLC0415
     from omegaconf import OmegaConf  # noqa: PLC0415
