@@ -99,6 +99,13 @@ class Caller:
         """Send an event as it stands."""
         await self.connection.send(cast(Any, event))
 
+    async def write(self, text: str) -> None:
+        """Ask in writing."""
+        content = [{"type": "input_text", "text": text}]
+        item = {"type": "message", "role": "user", "content": content}
+        await self.send(type="conversation.item.create", item=item)
+        await self.send(type="response.create")
+
     async def refused(self, **event: Any) -> Any:
         """Send what is wrong; returns the error."""
         before = len(self.of("error"))

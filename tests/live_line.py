@@ -108,10 +108,7 @@ async def neighbour(url):
         await caller.send(
             type="session.update", session={"type": "realtime", "max_output_tokens": 40}
         )
-        content = [{"type": "input_text", "text": "Count from one to ten in words."}]
-        item = {"type": "message", "role": "user", "content": content}
-        await caller.send(type="conversation.item.create", item=item)
-        await caller.send(type="response.create")
+        await caller.write("Count from one to ten in words.")
         await caller.wait("response.output_audio.delta")
         yield caller
         done = await caller.wait("response.done")

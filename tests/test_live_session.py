@@ -68,22 +68,14 @@ def test_two_spoken_turns(page_url, question):
     assert not caller.of("error")
 
 
-async def write(caller, text):
-    """Ask in writing."""
-    content = [{"type": "input_text", "text": text}]
-    item = {"type": "message", "role": "user", "content": content}
-    await caller.send(type="conversation.item.create", item=item)
-    await caller.send(type="response.create")
-
-
 def test_a_reply_that_is_held_back_is_not_shown_as_spoken(page_url):
     """Where somebody else was just answered, speech waits until there is plenty of it."""
 
     async def converse():
         async with call(page_url) as other, call(page_url) as caller:
-            await write(other, "Say yes.")
+            await other.write("Say yes.")
             await other.wait("response.done")
-            await write(caller, "Count from one to thirty in words.")
+            await caller.write("Count from one to thirty in words.")
             await caller.wait("response.done")
             return [event for event in caller.events if event.type != "parley.timings"]
 

@@ -120,8 +120,7 @@ def _known(slot: Slot, wanted: tuple[Prompt, ...]) -> float:
     held = slot.prompts
     if not held or held[0] != wanted[0]:
         return 0.0
-    pairs = zip(held[1:], wanted[1:], strict=False)
-    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    same = _common(held[1:], wanted[1:])
     if slot.ahead and same + 2 == len(held) <= len(wanted):
         return same + _alike(held[-1].text, wanted[same + 1].text) / 2
     return max(same, _moved(held, wanted))
@@ -129,9 +128,13 @@ def _known(slot: Slot, wanted: tuple[Prompt, ...]) -> float:
 
 def _alike(one: str, other: str) -> float:
     """Length of the common beginning, as a share of the longer text."""
+    return _common(one, other) / max(len(one), len(other), 1)
+
+
+def _common(one: Sequence[object], other: Sequence[object]) -> int:
+    """How long the common beginning is."""
     pairs = zip(one, other, strict=False)
-    common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-    return common / max(len(one), len(other), 1)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _is_beginning(slot: Slot, prompts: tuple[Prompt, ...]) -> bool:
