@@ -5,12 +5,14 @@ published code (the reference), except where that is a mistake; and it streams.
 
     from codec.decoder import SpeechDecoder
     from codec.speech_tokenizer import SpeechTokenizer
-    from codec.snapshots import DECODER, TOKENIZER, fetch
+    from codec.snapshots import DECODER, TOKENIZER
+    from weights import Store
 
-    tokenizer = SpeechTokenizer.load(fetch(TOKENIZER))
+    store = Store(Path("data/weights"))
+    tokenizer = SpeechTokenizer.load(store.ensure(TOKENIZER))
     codes = tokenizer.encode(samples, rate)
 
-    decoder = SpeechDecoder.load(fetch(DECODER))
+    decoder = SpeechDecoder.load(store.ensure(DECODER))
     audio = decoder.decode(codes)      # all at once
     stream = decoder.open()            # or while the codes are made
     first = stream.push(codes[:10])

@@ -12,13 +12,19 @@ import torch
 from codec_golden import DECODER, TOKENIZER
 from conftest import ROOT
 from safetensors.torch import load_file, save_file
+from weights_servers import (
+    COMMIT,
+    model_info,
+    server_fixture,  # noqa: F401  (a fixture)
+)
 
 from codec import snapshots
 from codec.checkpoint import CheckpointError
 from codec.decoder import SpeechDecoder
-from codec.snapshots import Snapshot, fetch, published
+from codec.snapshots import published
 from codec.speech_tokenizer import SpeechTokenizer
-from errors import InputError, UnavailableError
+from errors import InputError
+from weights import Store
 
 
 @pytest.fixture
@@ -251,59 +257,27 @@ def test_owners_old_and_new():
     assert re.fullmatch("[0-9a-f]{40}", snapshots.TOKENIZER.revision)
 
 
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """Stands in for the Hub, which is not to be had here; records what is asked of it."""
-    asked = []
-
-    class Api:
-        def model_info(self, repo):
-            asked.append(("info", repo))
-            return type("Info", (), {"sha": "c" * 40})
-
-    def download(repo, *, revision, local_dir, allow_patterns):
-        asked.append(("download", repo, revision, tuple(allow_patterns)))
-        local_dir.mkdir(parents=True, exist_ok=True)
-        for name in allow_patterns:
-            (local_dir / name).write_text(name)
-
-    monkeypatch.setattr("huggingface_hub.HfApi", Api)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    return asked
-
-
-def test_fetching_pins_the_revision(hub, tmp_path):
-    pinned = Snapshot("a/pinned", "d" * 40, ("x", "y"))
-    folder = fetch(pinned, tmp_path)
-    assert hub == [("download", "a/pinned", "d" * 40, ("x", "y"))]
-    assert fetch(pinned, tmp_path) == fetch(pinned, tmp_path, offline=True) == folder
-    assert len(hub) == 1
-
-
-def test_a_first_fetch_pins_what_was_not(hub, tmp_path):
-    found = Snapshot("a/found", None, ("x",))
-    folder = fetch(found, tmp_path)
-    assert hub == [("info", "a/found"), ("download", "a/found", "c" * 40, ("x",))]
-    (folder / "x").unlink()
-    fetch(found, tmp_path)
-    assert hub[2:] == [("download", "a/found", "c" * 40, ("x",))]
-
-
-def test_fetching_that_fails_is_said(hub, tmp_path, monkeypatch):
-    wanted = Snapshot("a/b", "d" * 40, ("x",))
-    with pytest.raises(UnavailableError, match="offline"):
-        fetch(wanted, tmp_path, offline=True)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: None)
-    with pytest.raises(UnavailableError, match="has no x"):
-        fetch(wanted, tmp_path)
-
-    def refuse(*_, **__):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(UnavailableError, match="no route to host"):
-        fetch(wanted, tmp_path)
-    assert not (tmp_path / "b" / "revision.txt").exists()
+def test_published_files_are_fetched_and_load(decoder, tokenizer, tmp_path, server):
+    """From a Hub on this machine, under either owner, only what is needed, at the pinned commit."""
+    for folder, snapshot in ((decoder, snapshots.DECODER), (tokenizer, snapshots.TOKENIZER)):
+        files = {name: (folder / name).read_bytes() for name in snapshot.files}
+        extra = {"README.md": b"Read me"}
+        commit = snapshot.revision or COMMIT
+        model_info(
+            server, f"THUDM/{snapshot.name}", files | extra, small=("README.md",), commit=commit
+        )
+    store = Store(tmp_path / "weights", endpoint=server.url)
+    folders = [
+        store.ensure(published(f"THUDM/{snapshot.name}"))
+        for snapshot in (snapshots.DECODER, snapshots.TOKENIZER)
+    ]
+    SpeechDecoder.load(folders[0])
+    SpeechTokenizer.load(folders[1])
+    assert server.count("README.md") == 0
+    assert server.count(f"/resolve/{snapshots.TOKENIZER.revision}/") == 3
+    # The names of owners do not matter to what is there, nor is the network asked again.
+    again = Store(tmp_path / "weights", offline=True)
+    assert [again.path(snapshots.DECODER), again.path(snapshots.TOKENIZER)] == folders
 
 
 def test_the_default_app_starts_without_the_codec():

@@ -1,36 +1,16 @@
 """A model of the user's own, from a file or from the Hub."""
 
-import json
-
 import pytest
 from weights_servers import (
     COMMIT,
-    Server,
+    model_info,
     noise,
     nowhere_fixture,  # noqa: F401  (a fixture)
     server_fixture,  # noqa: F401  (a fixture)
-    sha256,
 )
 
 from errors import InputError, UnavailableError
 from weights import HubFile, LocalFile, Store, user_weights
-
-
-def model_info(server: Server, repo: str, files: dict[str, bytes]) -> None:
-    """What the Hub's API says about a repository."""
-    siblings = [
-        {
-            "rfilename": name,
-            "size": len(data),
-            "blobId": "0" * 40,
-            "lfs": {"sha256": sha256(data), "size": len(data), "pointerSize": 134},
-        }
-        for name, data in files.items()
-    ]
-    info = {"id": repo, "sha": COMMIT, "siblings": siblings, "tags": ["license:mit"]}
-    server.files[f"/api/models/{repo}"] = json.dumps(info).encode()
-    for name, data in files.items():
-        server.files[f"/{repo}/resolve/{COMMIT}/{name}"] = data
 
 
 def test_user_file_is_used_where_it_lies(tmp_path):

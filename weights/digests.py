@@ -32,6 +32,13 @@ def sha256_of(path: Path, watch: Watch) -> str:
     return digest.hexdigest()
 
 
+def blob_of(path: Path) -> str:
+    """Git's hash of a small file, 40 hex digits."""
+    content = path.read_bytes()
+    header = f"blob {len(content)}\0".encode()
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a small text file so that readers see all of it or nothing."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")

@@ -15,9 +15,11 @@ from pathlib import Path
 import httpx2
 from huggingface_hub import HfApi, constants, get_session, get_token, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 from errors import InputError, UnavailableError
 from weights.job import Job, SourceError, length
+from weights.snapshot import Snapshot
 from weights.spec import File, HubRepo, Weights
 from weights.user import HubFile, choose_gguf
 from weights.watch import Watch
@@ -106,23 +108,9 @@ class Hub:
             UnavailableError: If the Hub cannot be reached.
             CancelledError: If the task was cancelled.
         """
-        try:
-            self._require_answer(watch)
-            info = HfApi(endpoint=self._endpoint).model_info(
-                wanted.repo, files_metadata=True, timeout=constants.DEFAULT_REQUEST_TIMEOUT
-            )
-        except (SourceError, httpx2.HTTPError) as error:
-            if isinstance(error, HfHubHTTPError) and error.response.status_code in _NOT_OPEN:
-                raise InputError(
-                    f"{wanted.repo} is not on the {self.title}, or not open to you: if it is "
-                    "private or gated, log in with `hf auth login` and accept its terms."
-                ) from error
-            raise UnavailableError(f"{wanted.repo} cannot be looked up: {error}") from error
+        info = self._info(wanted.repo, None, watch)
         found = {sibling.rfilename: sibling for sibling in info.siblings or ()}
         name = choose_gguf(list(found), wanted)
-        size, lfs = found[name].size, found[name].lfs
-        if size is None or info.sha is None:
-            raise UnavailableError(f"The {self.title} does not tell the size of {name}.")
         licences = [
             tag.removeprefix("license:") for tag in info.tags or () if tag.startswith("license:")
         ]
@@ -130,9 +118,63 @@ class Hub:
             name=wanted.name,
             title=f"{wanted.repo}: {name}",
             licence=licences[0] if licences else "unknown",
-            files=(File(name, size, lfs.sha256 if lfs else None),),
-            hub=HubRepo(wanted.repo, info.sha),
+            files=(self._file(found[name]),),
+            hub=HubRepo(wanted.repo, self._commit(info)),
         )
+
+    def survey(self, wanted: Snapshot, revision: str | None, watch: Watch) -> Weights:
+        """Ask what the files of a snapshot are: names, sizes and hashes at one commit.
+
+        Args:
+            wanted: The snapshot.
+            revision: Commit; None takes the newest, which the answer then names.
+            watch: May stop the wait.
+
+        Raises:
+            InputError: If there is no such repository or commit.
+            UnavailableError: If the Hub cannot be reached, or lacks a file that is needed.
+            CancelledError: If the task was cancelled.
+        """
+        info = self._info(wanted.repo, revision, watch)
+        found = {sibling.rfilename: sibling for sibling in info.siblings or ()}
+        names = wanted.chosen(list(found))
+        commit = revision or self._commit(info)
+        if unmet := wanted.unmet(names):
+            raise UnavailableError(f"{wanted.repo} at {commit} has no {', '.join(unmet)}.")
+        return wanted.found(tuple(self._file(found[name]) for name in names), commit)
+
+    def _info(self, repo: str, revision: str | None, watch: Watch) -> ModelInfo:
+        """What the Hub says about a repository."""
+        try:
+            self._require_answer(watch)
+            return HfApi(endpoint=self._endpoint).model_info(
+                repo,
+                revision=revision,
+                files_metadata=True,
+                timeout=constants.DEFAULT_REQUEST_TIMEOUT,
+            )
+        except (SourceError, httpx2.HTTPError) as error:
+            if isinstance(error, HfHubHTTPError) and error.response.status_code in _NOT_OPEN:
+                what = f"{repo} at revision {revision}" if revision else repo
+                raise InputError(
+                    f"{what} is not on the {self.title}, or not open to you: if it is "
+                    "private or gated, log in with `hf auth login` and accept its terms."
+                ) from error
+            raise UnavailableError(f"{repo} cannot be looked up: {error}") from error
+
+    def _file(self, sibling: RepoSibling) -> File:
+        """A file with what is told of its content: SHA-256 of large ones, Git's of small ones."""
+        name, size, lfs = sibling.rfilename, sibling.size, sibling.lfs
+        if size is None:
+            raise UnavailableError(f"The {self.title} does not tell the size of {name}.")
+        if lfs:
+            return File(name, size, lfs.sha256)
+        return File(name, size, None, blob=sibling.blob_id)
+
+    def _commit(self, info: ModelInfo) -> str:
+        if info.sha is None:
+            raise UnavailableError(f"The {self.title} does not tell the commit of {info.id}.")
+        return info.sha
 
     def _require_answer(self, watch: Watch) -> None:
         """Raise `SourceError` within a few seconds if the endpoint does not answer."""

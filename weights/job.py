@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from weights.digests import Digests, sha256_of
+from weights.digests import Digests, blob_of, sha256_of
 from weights.spec import File, Weights
 from weights.watch import Watch
 
@@ -90,13 +90,17 @@ class Job:
         """
         with self.watch.phase("verifying", source, length(finished)):
             actual = sha256_of(finished, self.watch)
+        problem = None
         if length(finished) != file.size or file.sha256 not in (None, actual):
             problem = (
-                f"{file.name} was refused: it has {length(finished)} bytes and sha256 {actual}, "
+                f"it has {length(finished)} bytes and sha256 {actual}, "
                 f"expected {file.size} bytes and sha256 {file.sha256 or '(unknown)'}"
             )
+        elif file.blob is not None and blob_of(finished) != file.blob:
+            problem = f"its Git hash is {blob_of(finished)}, expected {file.blob}"
+        if problem is not None:
             finished.unlink()
-            raise SourceError(problem)
+            raise SourceError(f"{file.name} was refused: {problem}")
         target = self.folder / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
         _sync(finished)

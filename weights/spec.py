@@ -12,11 +12,14 @@ class File:
         size: Bytes.
         sha256: 64 hex digits; None where nobody vouches for the content (a model of the
             user's own), which is then checked by size only.
+        blob: Git's SHA-1 of the content, which is all the Hub tells of small files; None:
+            unknown, or not needed.
     """
 
     name: str
     size: int
     sha256: str | None
+    blob: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from errors import InputError, UnavailableError
-from weights.digests import Digests
+from weights.digests import Digests, blob_of
 from weights.hub import Hub
 from weights.job import Job, Source, SourceError, length, sized
+from weights.snapshot import Snapshot
 from weights.spec import File, Weights
 from weights.table import TABLE
 from weights.user import HubFile, LocalFile, keep_record, read_record
@@ -21,8 +22,8 @@ from weights.wheels import PackageIndex
 
 _log = logging.getLogger(__name__)
 
-Key = str | LocalFile | HubFile
-"""A name in the table, or what `user_weights` made of the user's words."""
+Key = str | LocalFile | HubFile | Snapshot
+"""A name in the table, what `user_weights` made of the user's words, or a published model."""
 
 #: How often a wait for another process looks whether it was cancelled, seconds.
 _LOCK_POLL = 0.2
@@ -34,11 +35,13 @@ class _Place:
 
     weights: Weights
     folder: Path
+    snapshot: bool = False
 
     @property
     def target(self) -> Path:
         files = self.weights.files
-        return self.folder / files[0].name if len(files) == 1 else self.folder
+        one_file = len(files) == 1 and not self.snapshot
+        return self.folder / files[0].name if one_file else self.folder
 
 
 class Store:
@@ -77,7 +80,7 @@ class Store:
         second per gigabyte). The network is not touched.
 
         Returns:
-            The file of weights that are one file, the folder of all others.
+            The file of weights that are one file, the folder of all others and of snapshots.
 
         Raises:
             InputError: If the table has no such name.
@@ -117,7 +120,7 @@ class Store:
             cancel: Stops the fetch; what has come so far is kept for the next one.
 
         Returns:
-            The file of weights that are one file, the folder of all others.
+            The file of weights that are one file, the folder of all others and of snapshots.
 
         Raises:
             InputError: If the table, or the Hub, has no such name.
@@ -150,6 +153,10 @@ class Store:
             folder = self.folder / key.name
             recorded = read_record(folder)
             return _Place(recorded, folder) if recorded else None
+        if isinstance(key, Snapshot):
+            folder = self.folder / key.name
+            known = key.known(folder)
+            return _Place(known, folder, snapshot=True) if known else None
         if key not in self._table:
             raise InputError(f"There are no weights {key!r}, only: {', '.join(self._table)}.")
         return _Place(self._table[key], self.folder / key)
@@ -158,6 +165,8 @@ class Store:
         place = self._known_place(key)
         if place is not None:
             return place
+        if isinstance(key, Snapshot):
+            return self._surveyed(key, watch)
         if not isinstance(key, HubFile):
             raise UnavailableError(f"{_name_of(key)} is no longer where it was.")
         if self.offline:
@@ -169,6 +178,24 @@ class Store:
         keep_record(place.folder, place.weights)
         return place
 
+    def _surveyed(self, key: Snapshot, watch: Watch) -> _Place:
+        """The place of a snapshot whose files only the Hub can tell; writes down its answer."""
+        folder = self.folder / key.name
+        by_hand = f"or put its files into {folder} by hand: {', '.join(key.files)}."
+        if self.offline:
+            raise UnavailableError(
+                f"{key.repo} was not fetched yet and Parley is offline. Start once with a "
+                f"connection, {by_hand}"
+            )
+        try:
+            weights = self._hub.survey(key, key.commit(folder), watch)
+        except UnavailableError as error:
+            raise UnavailableError(f"{error} Check the connection, {by_hand}") from error
+        if key.revision is None:
+            _log.info("%s is pinned to the commit in %s from now on", key.repo, folder)
+        keep_record(folder, weights)
+        return _Place(weights, folder, snapshot=True)
+
     def _missing(self, place: _Place, watch: Watch) -> tuple[File, ...]:
         return tuple(file for file in place.weights.files if not self._whole(place, file, watch))
 
@@ -178,7 +205,7 @@ class Store:
             if path.stat().st_size != file.size:
                 return False
             if file.sha256 is None:
-                return True
+                return file.blob is None or blob_of(path) == file.blob
             actual = self._digests_of(place.folder).of(file.name, watch)
         except FileNotFoundError:
             return False

@@ -109,6 +109,11 @@ def keep_record(folder: Path, weights: Weights) -> None:
     write_whole(folder / _RECORD, json.dumps(asdict(weights), indent=1))
 
 
+def recorded(folder: Path) -> bool:
+    """Whether something was written down, readable or not."""
+    return (folder / _RECORD).exists()
+
+
 def read_record(folder: Path) -> Weights | None:
     """What `keep_record` wrote; None if there is nothing that can be read."""
     try:
