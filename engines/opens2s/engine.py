@@ -1,0 +1,145 @@
+"""OpenS2S behind the contract of `engines.base`."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engines.base import (
+    Cancel,
+    Conversation,
+    EngineInfo,
+    Event,
+    Models,
+    Reference,
+    Sampling,
+    Task,
+    Turn,
+)
+from engines.cascade.stages import Stages
+from errors import InputError, UnavailableError
+from speech.pcm import Audio
+
+if TYPE_CHECKING:
+    from engines.opens2s.subtitles import Subtitles
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Names of the models that a request borrows.
+
+    Attributes:
+        model: The language models and the audio encoder, one snapshot.
+        decoder: From units to sound.
+        recognizers: What writes down what was heard, by language; "" for the others.
+    """
+
+    model: str
+    decoder: str
+    recognizers: Mapping[str, str]
+
+
+class OpenS2SEngine:
+    """A `SpeechEngine` that answers speech with speech.
+
+    What was said is understood as sound, with its tone. A recognizer writes it down beside
+    that: for the page, and for the next turn, in which the words stand for the sound.
+
+    Args:
+        info: What it is.
+        parts: Models to borrow.
+        models: Where from.
+    """
+
+    def __init__(self, info: EngineInfo, parts: Parts, models: Models) -> None:
+        self._info = info
+        self._parts = parts
+        self._models = models
+
+    @property
+    def info(self) -> EngineInfo:
+        """See `SpeechEngine`."""
+        return self._info
+
+    def models(self, task: Task, language: str | None = None) -> tuple[str, ...]:
+        """See `SpeechEngine`."""
+        if task == "text":
+            return (self._parts.model,)
+        return (self._parts.model, self._parts.decoder)
+
+    def transcribe(
+        self, audio: Audio, *, language: str | None = None, cancel: Cancel
+    ) -> Iterator[Event]:
+        """Refused; see `SpeechEngine`."""
+        raise InputError(f"{self._info.title} answers speech, it does not write it down.")
+
+    def speak(
+        self,
+        text: str,
+        voice: str | Reference | None = None,
+        *,
+        seed: int | None = None,
+        cancel: Cancel,
+    ) -> Iterator[Event]:
+        """Refused; see `SpeechEngine`."""
+        raise InputError(f"{self._info.title} speaks its own answers, it does not read aloud.")
+
+    def converse(
+        self,
+        turn: Turn,
+        conversation: Conversation,
+        voice: str | Reference | None = None,
+        *,
+        sampling: Sampling = Sampling(),
+        language: str | None = None,
+        spoken: bool = True,
+        cancel: Cancel,
+    ) -> Iterator[Event]:
+        """Answer a turn; see `SpeechEngine`.
+
+        The transcript of a spoken turn comes when it is there, mostly after the first words
+        of the answer: these do not wait for it.
+        """
+        self._check(voice)
+        if turn.audio is None and not turn.text.strip():
+            raise InputError("There is nothing to answer. Say or type something first.")
+        names = self.models("sqa" if spoken else "text")
+        with ExitStack() as held:
+            model, *decoder = held.enter_context(self._models.use(*names, cancel=cancel))
+            subtitles = self._subtitles(turn, language, cancel, held)
+            stages = held.enter_context(Stages(cancel))
+            # Torch comes with the models.
+            from engines.opens2s.reply import Answer  # noqa: PLC0415
+
+            answer = Answer(
+                model=model,
+                decoder=decoder[0] if spoken else None,
+                subtitles=subtitles,
+                turn=turn,
+                conversation=conversation,
+                sampling=sampling,
+            )
+            yield from answer.run(stages)
+
+    def _subtitles(
+        self, turn: Turn, language: str | None, cancel: Cancel, held: ExitStack
+    ) -> "Subtitles | None":
+        """What writes down a spoken turn; None if it was typed, or nothing can."""
+        if turn.audio is None:
+            return None
+        from engines.opens2s.subtitles import Subtitles  # noqa: PLC0415
+
+        recognizers = self._parts.recognizers
+        name = recognizers.get(language or "", recognizers[""])
+        try:
+            (recognizer,) = held.enter_context(self._models.use(name, cancel=cancel))
+        except UnavailableError:
+            return None  # The holder has said why, and the answer does not depend on it.
+        return Subtitles(recognizer, turn.audio, language)
+
+    def _check(self, voice: str | Reference | None) -> None:
+        if isinstance(voice, Reference):
+            raise InputError(self._info.unmatched)
+        names = [own.name for own in self._info.voices]
+        if voice is not None and voice not in names:
+            raise InputError(f"There is no voice {voice!r}. Voices: {', '.join(names)}.")

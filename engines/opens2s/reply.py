@@ -1,0 +1,156 @@
+"""One answer on its way through the models: text, speech and transcript side by side."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from codec.decoder import SpeechDecoder
+from engines.base import (
+    AudioChunk,
+    Cancel,
+    Conversation,
+    Event,
+    Finished,
+    Sampling,
+    Stopwatch,
+    TextDelta,
+    Turn,
+    Usage,
+)
+from engines.cascade.stages import Stages
+from engines.opens2s.generation import Unit, Word
+from engines.opens2s.prompts import Said, harmless
+from engines.opens2s.runtime import Runtime, Seeds
+from engines.opens2s.subtitles import Subtitles
+from engines.opens2s.text import TextStream
+from speech.pcm import Audio
+
+#: Codes that may wait for the decoder: those of a long answer, so that it holds nothing back.
+_CODES = 4096
+#: Events that may wait for the listener.
+_EVENTS = 64
+
+Put = Callable[[Event], None]
+
+
+@dataclass
+class Answer:
+    """One request.
+
+    Attributes:
+        model: Borrowed.
+        decoder: Borrowed; None for an answer in text only.
+        subtitles: Of the turn, where it was spoken and can be written down.
+        turn: The question.
+        conversation: What was said before.
+        sampling: How tokens are drawn.
+    """
+
+    model: Runtime
+    decoder: SpeechDecoder | None
+    subtitles: Subtitles | None
+    turn: Turn
+    conversation: Conversation
+    sampling: Sampling
+    _seconds: float = field(init=False, default=0.0)
+    _usage: Usage = field(init=False, default=Usage())
+
+    def run(self, stages: Stages) -> Iterator[Event]:
+        """The events of the answer, the last one `Finished`."""
+        watch = Stopwatch()
+
+        # Text and speech share one channel, so the listener gets both as they are made.
+        def answer(put: Put) -> None:
+            self._answer(stages, put, watch)
+
+        yield from stages.read(stages.run("answering", answer, size=_EVENTS))
+        yield Finished(watch.timings(self._seconds), self._usage)
+
+    def _answer(self, stages: Stages, put: Put, watch: Stopwatch) -> None:
+        seeds = Seeds.of(self.sampling.seed)
+
+        def write_down(_: Put) -> None:
+            for heard in self.subtitles.write(stages.stop) if self.subtitles else ():
+                put(heard)
+                if heard.final:
+                    watch.mark("recognized")
+
+        def write(hand_on: Callable[[int], None]) -> None:
+            self._write(seeds, put, hand_on, stages.stop, watch)
+
+        heard = stages.run("recognizing what was said", write_down)
+        codes = stages.run("the language model", write, size=_CODES)
+        if self.decoder is None:
+            for _ in codes:
+                pass
+        else:
+            for audio in _decoded(self.decoder, codes, seeds.sound, stages.stop):
+                watch.mark("first_audio")
+                self._seconds += audio.seconds
+                put(AudioChunk(audio))
+        for _ in heard:
+            pass
+
+    def _write(
+        self,
+        seeds: Seeds,
+        put: Put,
+        hand_on: Callable[[int], None],
+        cancel: Cancel,
+        watch: Stopwatch,
+    ) -> None:
+        """Put the text as it is made; hand on the codes of the speech."""
+        answering = self.model.answer(
+            dialogue(self.turn, self.conversation),
+            sampling=self.sampling,
+            seeds=seeds,
+            spoken=self.decoder is not None,
+            cancel=cancel,
+        )
+        text = TextStream(self.model.loaded.tokenizer)
+        units = self.model.loaded.units
+        words = 0
+
+        def show(made: str) -> None:
+            if made:
+                watch.mark("first_token")
+                put(TextDelta(made))
+
+        with closing(answering.tokens) as tokens:
+            for token in tokens:
+                match token:
+                    case Word(id):
+                        words += 1
+                        show(text.push(id))
+                    case Unit(id):
+                        code = units.code(id)
+                        if code is not None:
+                            hand_on(code)
+        show(text.finish())
+        self._usage = Usage(answering.rows, 0, words)
+
+
+def dialogue(turn: Turn, conversation: Conversation) -> tuple[Said, ...]:
+    """What the model is shown: instructions, what was said before, and the question."""
+    said = []
+    if conversation.system.strip():
+        said.append(Said("system", (harmless(conversation.system.strip()),)))
+    said += [Said(message.role, (harmless(message.text),)) for message in conversation.visible()]
+    question: list[str | Audio] = [harmless(turn.text.strip())] if turn.text.strip() else []
+    if turn.audio is not None:
+        question.append(turn.audio)
+    return (*said, Said("user", tuple(question)))
+
+
+def _decoded(
+    decoder: SpeechDecoder, codes: Iterator[int], seed: int, cancel: Cancel
+) -> Iterator[Audio]:
+    """The speech of codes as it becomes certain, its end included."""
+    stream = decoder.open(seed=seed)
+    for code in codes:
+        audio = stream.push([code], cancel.check)
+        if len(audio):
+            yield audio
+    audio = stream.finish(cancel.check)
+    if len(audio):
+        yield audio

@@ -1,0 +1,189 @@
+"""A loaded snapshot at work: requests in turn, a model step at a time."""
+
+import secrets
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import torch
+from torch import Tensor
+
+from engines.base import Cancel, Sampling
+from engines.native.sampling import Drawing, Sampler
+from engines.native.steps import Steps
+from engines.opens2s.features import Mel
+from engines.opens2s.generation import Limits, Reply, Unit, Word
+from engines.opens2s.loading import Loaded
+from engines.opens2s.model import OpenS2S
+from engines.opens2s.prompts import Prompt, Said, build
+from errors import InputError
+
+#: As in the reference's demo.
+_TOP_P = 0.8
+#: Below it the reference takes the likeliest token.
+_LEAST_TEMPERATURE = 0.001
+#: Tokens that may be made before the reader takes them.
+_AHEAD = 256
+
+_SEEDS = 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """Where the random numbers of one request begin: each part draws its own."""
+
+    text: int
+    units: int
+    sound: int
+
+    @staticmethod
+    def of(seed: int | None) -> "Seeds":
+        """From the seed of the request; None takes fresh ones."""
+        if seed is None:
+            seed = secrets.randbelow(_SEEDS)
+        return Seeds(seed, seed + _SEEDS, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """An answer that is being made.
+
+    Attributes:
+        rows: Positions that the prompt takes.
+        tokens: The tokens as they are made; None for a step that made none.
+    """
+
+    rows: int
+    tokens: Generator[Word | Unit | None]
+
+
+class Drawn:
+    """A `Draw` from random numbers of the request's own."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    def begin(self) -> None:
+        """See `Draw`."""
+        self._sampler.seen.zero_()
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """See `Draw`."""
+        return self._sampler.draw(logits)
+
+
+class Runtime:
+    """One snapshot that many requests use at once; it keeps nothing of them.
+
+    Args:
+        loaded: The snapshot.
+        capacity: Requests that are worked on at once; further ones wait.
+    """
+
+    def __init__(self, loaded: Loaded, capacity: int = 8) -> None:
+        self.loaded = loaded
+        self._steps = Steps("opens2s", capacity)
+
+    def close(self) -> None:
+        """Stop what runs."""
+        self._steps.close()
+
+    def answer(
+        self,
+        said: Sequence[Said],
+        *,
+        sampling: Sampling,
+        seeds: Seeds,
+        spoken: bool,
+        cancel: Cancel,
+    ) -> Answering:
+        """Begin to answer what was said.
+
+        Args:
+            said: The dialogue; the last message is the question.
+            sampling: Temperature of the text, and its length.
+            seeds: Of the request.
+            spoken: False writes text only: the same text.
+            cancel: Stops the work within one step.
+
+        Raises:
+            InputError: If the dialogue is longer than the model can read, or a clip too short.
+        """
+        prompt = build(said, self.loaded.tokenizer)
+        features, model = self.loaded.features, self.loaded.model
+        clips = [features.samples(clip) for clip in prompt.clips]
+        mel = features(clips) if clips else None
+        rows = prompt.tokens + sum(map(model.heard, mel.valid if mel else ()))
+        room = model.config.llm.max_position_embeddings
+        if rows + sampling.max_tokens > room:
+            raise InputError(
+                f"The dialogue is too long: with its answer it takes {rows + sampling.max_tokens} "
+                f"positions of {room}. Begin a new one, or show the model less of it."
+            )
+        steps = self._tokens(prompt, mel, sampling, seeds, spoken=spoken)
+        return Answering(rows, self._steps.run(steps, cancel=cancel, ahead=_AHEAD))
+
+    def _tokens(
+        self,
+        prompt: Prompt,
+        mel: Mel | None,
+        sampling: Sampling,
+        seeds: Seeds,
+        *,
+        spoken: bool,
+    ) -> Iterator[Word | Unit | None]:
+        model, text, speech = self.loaded.model, self.loaded.text, self.loaded.speech
+        greedy = sampling.temperature <= _LEAST_TEMPERATURE
+        reply = Reply(
+            model=model,
+            strategy=model.config.strategy,
+            limits=Limits(
+                text=sampling.max_tokens,
+                units=speech.tokens if spoken else 0,
+                text_ends=text.ends,
+                unit_ends=speech.ends,
+            ),
+            text=self._draw(
+                Drawing(
+                    0.0 if greedy else sampling.temperature,
+                    text.top_k,
+                    _TOP_P,
+                    text.repetition_penalty,
+                ),
+                model.config.llm.vocab_size,
+                seeds.text,
+            ),
+            units=self._draw(
+                Drawing(1.0, speech.top_k, 1.0, speech.repetition_penalty),
+                model.config.speech.vocab_size,
+                seeds.units,
+            ),
+        )
+        yield from reply.write((yield from read_in(model, prompt, mel)))
+
+    def _draw(self, drawing: Drawing, vocabulary: int, seed: int) -> Drawn:
+        device = self.loaded.model.device
+        return Drawn(Sampler(drawing, vocabulary=vocabulary, seed=seed, device=device))
+
+
+def read_in(model: OpenS2S, prompt: Prompt, mel: Mel | None) -> Generator[None, None, Tensor]:
+    """A prompt as rows of the language model.
+
+    Args:
+        model: The weights.
+        prompt: The ids, and how many clips are between them.
+        mel: Of the clips.
+
+    Yields:
+        Nothing, once per step of the encoder.
+
+    Returns:
+        `[n, hidden]`.
+    """
+    heard = [] if mel is None else (yield from model.hear(mel))
+    rows = []
+    for piece, clip in zip_longest(prompt.pieces, heard):
+        rows.append(model.llm_model.embed(torch.tensor(piece, device=model.device)))
+        if clip is not None:
+            rows.append(clip)
+    return torch.cat(rows)
