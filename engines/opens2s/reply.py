@@ -1,6 +1,6 @@
 """One answer on its way through the models: text, speech and transcript side by side."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -143,7 +143,7 @@ def dialogue(turn: Turn, conversation: Conversation) -> tuple[Said, ...]:
 
 
 def _decoded(
-    decoder: SpeechDecoder, codes: Iterator[int], seed: int, cancel: Cancel
+    decoder: SpeechDecoder, codes: Iterable[int], seed: int, cancel: Cancel
 ) -> Iterator[Audio]:
     """The speech of codes as it becomes certain, its end included."""
     stream = decoder.open(seed=seed)
