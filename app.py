@@ -86,4 +86,6 @@ def _plain(error: ValidationError | SettingsError) -> str:
 if __name__ == "__main__":
     # Before Gradio is imported: it reads this once.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    # Before torch is: so that it counts the GPUs as the driver does (see `devices`).
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     sys.exit(main())

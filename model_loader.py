@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from devices import Gpu
 from engines.base import Cancel
 from errors import CancelledError, ParleyError, UnavailableError
 from model_queue import NEVER, Failure, ModelQueue, Request, Slot
@@ -128,23 +129,29 @@ class ModelHolder:
         specs = [self._slots[name].spec for name in names]
         _spawn("warm-up", self._warm, specs)
 
-    def unload(self, name: str) -> None:
-        """Unload a model now; returns when it is gone.
+    def unload(self, *names: str) -> None:
+        """Unload models now, all or none; returns when they are gone.
 
         Raises:
-            UnavailableError: If a request holds it or waits for it; it stays then.
-            KeyError: If the name is not registered.
+            UnavailableError: If a request holds one or waits for it; all stay then.
+            KeyError: If a name is not registered.
         """
-        slot = self._slots[name]
+        slots = [self._slots[name] for name in names]
         with self._changed:
             # A load that was called off, or a model on its way out, is gone in a moment.
-            self._changed.wait_for(lambda: slot.users or slot.idle or not slot.resident)
-            if slot.users:
-                raise UnavailableError(f"{slot} is in use. Try again when it is free.")
-            if not slot.idle:
-                return
-            slot.state = "unloading"
-        self._unload(slot)
+            self._changed.wait_for(
+                lambda: (
+                    any(slot.users for slot in slots)
+                    or all(slot.idle or not slot.resident for slot in slots)
+                )
+            )
+            if used := next((slot for slot in slots if slot.users), None):
+                raise UnavailableError(f"{used} is in use. Try again when it is free.")
+            leaving = [slot for slot in slots if slot.idle]
+            for slot in leaving:
+                slot.state = "unloading"
+        for slot in leaving:
+            self._unload(slot)
 
     def retry(self, name: str) -> None:
         """Forget that a load failed, so that the next `use` tries again.
@@ -318,21 +325,23 @@ class ModelHolder:
             self.sweep()
 
 
-def default_budgets(devices: Mapping[str, int] | None = None) -> dict[str, int]:
+def default_budgets(
+    devices: Mapping[str, int] | None = None, gpus: Iterable[Gpu] = ()
+) -> dict[str, int]:
     """Memory that models may take, in bytes by device.
 
     Args:
-        devices: Budgets of accelerators ("cuda:0"), or another one for "cpu". They
-            come from whoever knows them: asking a GPU takes torch, which Parley does
-            not import before an engine needs it.
+        devices: Budgets that were set by hand: they win.
+        gpus: The GPUs that models may use (`devices.gpus`).
 
     Returns:
-        A share of the memory that is free now for "cpu", and `devices` as they are.
+        A share of the memory that is free now for "cpu" and for each GPU.
     """
     free = psutil.virtual_memory().available
     own = psutil.Process().memory_info().rss
     free = min([free, *(limit - own for limit in _container_limits())])
-    return {"cpu": max(0, int(MEMORY_SHARE * free)), **(devices or {})}
+    shares = {gpu.device: gpu.budget for gpu in gpus}
+    return {"cpu": max(0, int(MEMORY_SHARE * free)), **shares, **(devices or {})}
 
 
 def _container_limits() -> Iterator[int]:

@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from devices import Gpu, gpus
 from dialogues import Dialogues
+from engine_desk import EngineDesk
 from engines.base import (
     Anticipating,
     Cancel,
@@ -28,6 +30,7 @@ from engines.base import (
 )
 from engines.cascade.parts import RECOGNIZER_RATE
 from engines.catalog import CATALOG, Entry
+from engines.needs import Fit
 from errors import InputError
 from model_loader import ModelHolder, default_budgets
 from settings import Settings
@@ -55,6 +58,9 @@ OnWait = Callable[[int | None], None]
 class Services:
     """Engines, the models they borrow, and the rules of the house.
 
+    Attributes:
+        desk: The engines: what they need, what they are doing, loaded by hand.
+
     Args:
         settings: The rules.
         catalog: The engines that can be chosen.
@@ -63,38 +69,28 @@ class Services:
     def __init__(self, settings: Settings, catalog: Sequence[Entry] = CATALOG) -> None:
         self.settings = settings
         self.store = Store(settings.data / "weights", offline=settings.offline)
-        budgets = {"cpu": settings.memory_budget} if settings.memory_budget else None
-        self.models = ModelHolder(
-            default_budgets(budgets), settings.idle_unload or None, RETRY_AFTER
-        )
+        here = gpus()
+        budgets = _budgets(settings, here)
+        self.models = ModelHolder(budgets, settings.idle_unload or None, RETRY_AFTER)
         self.turnstile = Turnstile(settings.max_active, settings.max_queue)
         self.dialogues = Dialogues(settings.max_sessions, settings.session_ttl)
         self.voices = Voices(settings, self.models, self.store, catalog)
         self.entries = {entry.info.name: entry for entry in catalog}
-        self._engines = {name: self._open(entry) for name, entry in self.entries.items()}
+        self.desk = EngineDesk(settings, self.models, self.store, catalog, budgets, here)
         self._limits = ClipLimits(
             max_bytes=settings.max_upload,
             max_seconds=settings.max_audio,
             bytes_setting="PARLEY_MAX_UPLOAD",
             seconds_setting="PARLEY_MAX_AUDIO",
         )
-        self.engine(settings.engine)
         if settings.device == "cuda" and {m.device for m in self.models.status()} == {"cpu"}:
             logger.warning("No engine here runs on a GPU; --device cuda changes nothing.")
-
-    def _open(self, entry: Entry) -> SpeechEngine:
-        known = {status.name for status in self.models.status()}
-        for spec in entry.specs(self.settings, self.store):
-            if spec.name not in known:
-                self.models.register(spec)
-        return entry.build(self.models)
 
     def start(self) -> None:
         """Begin the work in the background: warm-up and the unloading of idle models."""
         self.models.start()
         if self.settings.warm:
-            entry = self.entries[self.settings.engine]
-            self.models.warm([spec.name for spec in entry.specs(self.settings, self.store)])
+            self.models.warm([spec.name for spec in self.desk.specs(self.settings.engine)])
 
     def close(self) -> None:
         """Stop what runs and free every model."""
@@ -111,11 +107,17 @@ class Services:
 
         Raises:
             InputError: If there is none of that name.
+            UnavailableError: If it cannot be made with these settings.
         """
-        name = name or self.settings.engine
-        if name not in self._engines:
-            raise InputError(f"There is no engine {name!r}. Engines: {', '.join(self._engines)}.")
-        return self._engines[name]
+        return self.desk.engine(name or self.settings.engine)
+
+    def fit(self, name: str | None = None) -> Fit:
+        """Whether an engine can run here, and if not, why and what would help.
+
+        Raises:
+            InputError: If there is none of that name.
+        """
+        return self.desk.fit(name or self.settings.engine)
 
     def info(self, name: str | None = None) -> EngineInfo:
         """What an engine is and can do here: its voices are followed by those of the library."""
@@ -291,11 +293,21 @@ class Services:
         # In this order: whoever waits for a download must not keep others from working.
         if task not in engine.info.tasks:
             raise InputError(f"{engine.info.title} cannot do this. Choose another engine or task.")
+        self.desk.require(engine.info.name)
         names = engine.models(task, language)
         with self.models.use(*names, cancel=cancel), self.turnstile.enter(cancel, on_wait):
             if on_wait is not None:
                 on_wait(None)
             yield
+
+
+def _budgets(settings: Settings, here: Sequence[Gpu]) -> dict[str, int]:
+    """Bytes that models may take, by device; only of devices that may be used."""
+    used = () if settings.device == "cpu" else here
+    limits = {"cpu": settings.memory_budget} | {
+        gpu.device: settings.gpu_memory_budget for gpu in used
+    }
+    return default_budgets({device: limit for device, limit in limits.items() if limit}, used)
 
 
 def _check_seed(seed: int | None) -> None:

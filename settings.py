@@ -55,6 +55,14 @@ class Settings(BaseSettings):
     memory_budget: int = Field(
         0, ge=0, description="Bytes that loaded models may take; 0: 80 % of the free memory."
     )
+    gpu_memory_budget: int = Field(
+        0, ge=0, description="The same of each GPU; 0: 92 % of what is free on it."
+    )
+    agree: str = Field(
+        "",
+        description="Engines to whose terms you agree, separated by commas; the page asks for "
+        "those of the others before it loads them.",
+    )
     idle_unload: float = Field(
         1800.0, ge=0, description="Seconds after which an unused model is unloaded; 0: never."
     )
@@ -122,6 +130,11 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @property
+    def agreed(self) -> frozenset[str]:
+        """Engines whose terms were agreed to at start."""
+        return frozenset(filter(None, (name.strip() for name in self.agree.split(","))))
 
     @property
     def logins(self) -> list[tuple[str, str]]:

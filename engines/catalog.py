@@ -1,10 +1,11 @@
 """The table of engines: what each is, needs and may be used for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engines.base import EngineInfo, Models, SpeechEngine
 from engines.cascade import embedded
+from engines.needs import Requirements
 from model_spec import ModelSpec
 from settings import Settings
 from weights import Store
@@ -20,6 +21,9 @@ class Entry:
         needs: Device and memory, for people.
         specs: Describes its models; models of one name are shared between engines.
         build: Makes the engine; cheap, since models are borrowed by the request.
+        requires: Download, packages and whatever else the page tells before it is loaded.
+        terms: What a person has to agree to before its models are loaded, in a sentence
+            or two; empty: nothing.
     """
 
     info: EngineInfo
@@ -27,6 +31,8 @@ class Entry:
     needs: str
     specs: Callable[[Settings, Store], tuple[ModelSpec, ...]]
     build: Callable[[Models], SpeechEngine]
+    requires: Requirements = field(default_factory=Requirements)
+    terms: str = ""
 
 
 CATALOG: tuple[Entry, ...] = (
@@ -36,5 +42,6 @@ CATALOG: tuple[Entry, ...] = (
         needs="Any CPU, 3 GB of memory, 1.3 GB of disk",
         specs=embedded.specs,
         build=embedded.engine,
+        requires=embedded.REQUIRES,
     ),
 )

@@ -8,6 +8,7 @@ import pytest
 from fake_models import PATIENCE, Borrower, House, borrow, loading, until
 
 import model_loader
+from devices import Gpu
 from engines.base import Cancel
 from errors import CancelledError, UnavailableError
 from model_loader import ModelSpec, Progress, default_budgets
@@ -296,3 +297,6 @@ def test_default_budgets(tmp_path, monkeypatch):
     limit.write_text("5\n")  # Less than this process takes.
     assert default_budgets() == {"cpu": 0}
     assert default_budgets({"cpu": 5}) == {"cpu": 5}
+    gpu = Gpu("cuda:0", "NVIDIA L4", 100, 50)
+    assert default_budgets({"cpu": 5}, [gpu]) == {"cpu": 5, "cuda:0": 46}
+    assert default_budgets({"cuda:0": 7}, [gpu])["cuda:0"] == 7

@@ -109,6 +109,21 @@ class Store:
         """
         return self._place(key, Watch(_name_of(key))).weights.size
 
+    def pending(self, key: Key) -> int:
+        """Bytes that `ensure` would fetch, by the look of the files; nothing is read or asked.
+
+        Returns:
+            0 for weights that are there, and for those of the Hub that nobody asked for yet.
+
+        Raises:
+            InputError: If the table has no such name.
+        """
+        place = self._known_place(key)
+        if place is None:
+            return 0
+        absent = (f for f in place.weights.files if not _looks_whole(place.folder / f.name, f))
+        return sum(file.size for file in absent)
+
     def ensure(
         self, key: Key, progress: Report | None = None, cancel: Cancel | None = None
     ) -> Path:
@@ -271,6 +286,13 @@ class Store:
         offers = [source.offer(place.weights) for source in self._sources]
         lines.append(f"From: {'; or '.join(offer for offer in offers if offer)}.")
         return "\n".join(lines)
+
+
+def _looks_whole(path: Path, file: File) -> bool:
+    try:
+        return path.stat().st_size == file.size
+    except OSError:
+        return False
 
 
 def _name_of(key: Key) -> str:

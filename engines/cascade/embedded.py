@@ -15,9 +15,11 @@ from engines.cascade.llama import Llama
 from engines.cascade.moonshine import Moonshine
 from engines.cascade.whisper import Whisper
 from engines.fetch import fetch
+from engines.needs import Requirements
 from errors import UnavailableError
 from model_spec import LoadReport, ModelSpec
 from settings import Settings
+from speech.speaker import WEIGHTS
 from weights import Key, Store, user_weights
 
 logger = logging.getLogger(__name__)
@@ -83,6 +85,17 @@ def specs(settings: Settings, store: Store) -> tuple[ModelSpec, ...]:
         spec(WHISPER, "Whisper base", MEMORY[WHISPER], whisper),
         speaker.spec(store),
     )
+
+
+def _missing(settings: Settings, store: Store) -> int:
+    """Bytes of weights that are yet to be fetched."""
+    chat = settings.chat_model
+    known: dict[str, Key] = {"default": DEFAULT_CHAT, "small": SMALL_CHAT}
+    keys = ("whisper-base", known.get(chat) or user_weights(chat), WEIGHTS)
+    return sum(store.pending(key) for key in keys)
+
+
+REQUIRES = Requirements(download=1_300 * MEGABYTE, missing=_missing)
 
 
 def _chat(
