@@ -18,6 +18,10 @@ class UnavailableError(ParleyError):
     """What is needed (weights, memory, a place in the queue) is not there now."""
 
 
+class BusyError(UnavailableError):
+    """Others are being answered, and as many wait as may; soon it may be otherwise."""
+
+
 class EngineError(ParleyError):
     """A model failed while it worked on a request."""
 

@@ -18,6 +18,7 @@ from engines.base import (
     Anticipating,
     Cancel,
     Conversation,
+    Detailing,
     EngineInfo,
     Event,
     Learning,
@@ -177,11 +178,29 @@ class Services:
         *,
         engine: str | None = None,
         language: str | None = None,
+        words: bool = False,
+        prompt: str = "",
         cancel: Cancel,
         on_wait: OnWait | None = None,
     ) -> Iterator[Event]:
-        """Recognize speech; see `SpeechEngine.transcribe`."""
+        """Recognize speech; see `SpeechEngine.transcribe`.
+
+        With `words` each span is a word; a prompt tells how names are spelled. Not every
+        engine can do that: see `Detailing`.
+        """
         chosen = self.engine(engine)
+        if words or prompt:
+            if not isinstance(chosen, Detailing):
+                raise InputError(
+                    f"{chosen.info.title} times no words and takes no prompt. "
+                    "Choose another engine, or ask without them."
+                )
+            prompt = self.text(prompt) if prompt else ""
+            with self._admitted(chosen, "asr", None, cancel, on_wait):
+                yield from chosen.transcribe_words(
+                    audio, language=language, prompt=prompt, cancel=cancel
+                )
+            return
         with self._admitted(chosen, "asr", language, cancel, on_wait):
             yield from chosen.transcribe(audio, language=language, cancel=cancel)
 

@@ -103,10 +103,10 @@ class Settings(BaseSettings):
         "0: never.",
     )
     live_open: bool = Field(
-        False, description="Let programs elsewhere use the realtime API without a key."
+        False, description="Let programs elsewhere use the API under /v1 without a key."
     )
     api_key: str = Field(
-        "", repr=False, description="Key for programs that use the realtime API from elsewhere."
+        "", repr=False, description="Key for programs that use the API under /v1 from elsewhere."
     )
     voice_consent: bool = Field(
         True,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from engines.base import Cancel
-from errors import UnavailableError
+from errors import BusyError
 
 
 @dataclass(eq=False, slots=True)
@@ -74,7 +74,7 @@ class Turnstile:
                 that changes, on the thread that waits. Not called without a wait.
 
         Raises:
-            UnavailableError: If too many wait already.
+            BusyError: If too many wait already.
             CancelledError: If `cancel` was set before it was one's turn.
         """
         ticket = _Ticket()
@@ -102,7 +102,7 @@ class Turnstile:
         with self._changed:
             # While anybody waits, everything is taken: places are passed on as they get free.
             if self._active == self._capacity and len(self._waiting) >= self._max_waiting:
-                raise UnavailableError(
+                raise BusyError(
                     f"The queue is full ({len(self._waiting)} waiting). Try again in a minute."
                 )
             self._waiting.append(ticket)

@@ -19,14 +19,30 @@ def build(services: Services) -> None:
     """Attach the endpoints; their components are never shown."""
 
     def transcribe(audio: str) -> Iterator[str]:
-        """Speech to text: any sound file, any language."""
+        """Speech to text: any sound file, any language.
+
+        Args:
+            audio: The sound file.
+
+        Returns:
+            What was said.
+        """
         cancel = Cancel()
         events = services.transcribe(clip_of(services, audio).audio, cancel=cancel)
         for reply in grow(events, cancel):
             yield reply.heard
 
     def speak(text: str, voice: str = "", seed: float | None = None) -> Iterator[str | None]:
-        """Text to speech: a WAV file."""
+        """Text to speech: a WAV file.
+
+        Args:
+            text: What is to be said; English.
+            voice: A name from /voices; empty for the engine's own.
+            seed: Fixes the random part.
+
+        Returns:
+            The sound file.
+        """
         cancel = Cancel()
         events = services.speak(text, voice or None, seed=whole(seed), cancel=cancel)
         for reply in grow(events, cancel, made_of(services, voice)):
@@ -43,6 +59,16 @@ def build(services: Services) -> None:
 
         Calls that name the same session continue one dialogue. Without logins, so
         does a stranger who guesses the name.
+
+        Args:
+            audio: A sound file with the question, in English.
+            text: The question in writing, or what goes with the sound.
+            session: The name of a dialogue that is to be continued.
+            voice: A name from /voices; empty for the engine's own.
+            request: Who asks; the server knows.
+
+        Returns:
+            What was understood, the answer, and a sound file of it.
         """
         if not audio and not text.strip():
             raise InputError("There is no question. Give audio, text or both.")

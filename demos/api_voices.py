@@ -20,6 +20,15 @@ def build(services: Services) -> None:
         """Text to speech with a recording as the voice.
 
         What an engine makes of it, /voices tells: only "clone" speaks in that voice.
+
+        Args:
+            text: What is to be said.
+            reference: A sound file of 3 to 30 s with one person speaking.
+            engine: The name of an engine; empty for the default one.
+            seed: Fixes the random part.
+
+        Returns:
+            The sound file.
         """
         cancel = Cancel()
         voice = services.voices.from_recording(

@@ -7,9 +7,10 @@ from pathlib import Path
 import gradio as gr
 import imageio_ffmpeg
 
+from access import Access
 from demos import api, api_voices, chat, clone, header, stream
-from live.access import Access
 from live.routes import Routes
+from rest.routes import Rest
 from services import Services
 from settings import Settings
 
@@ -85,7 +86,7 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
             show_error=False,
             ssr_mode=False,
             run_history=False,
-            app_kwargs={"routes": live.routes()},
+            app_kwargs={"routes": [*live.routes(), *Rest(services, access).routes()]},
         )
         live.serve_in(page.server)
         if block:

@@ -9,9 +9,9 @@ from typing import Any
 
 import gradio as gr
 
+from access import Access
 from demos import stream_fallback
 from errors import InputError
-from live.access import Access
 from live.config import engine_as_event
 from live.routes import PAGE_PATH, Routes
 from services import Services

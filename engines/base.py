@@ -477,6 +477,27 @@ class Learning(Protocol):
         ...
 
 
+@runtime_checkable
+class Detailing(Protocol):
+    """A `SpeechEngine` that can time each word, and be told what to expect."""
+
+    def transcribe_words(
+        self, audio: Audio, *, language: str | None = None, prompt: str = "", cancel: Cancel
+    ) -> Iterator[Event]:
+        """As `transcribe`, with one span a word; borrows what a clip of unknown language does.
+
+        Args:
+            audio: Any rate and length.
+            language: ISO 639-1 code; None lets the recognizer decide.
+            prompt: Text that may have come before: it tells how names are spelled.
+            cancel: Stops the work.
+
+        Raises:
+            InputError: As `transcribe`; or if the recognizer can do neither.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class Stopwatch:
     """Collects the `Timings` of one request; marks are kept at their first call."""

@@ -7,9 +7,9 @@ from contextlib import suppress
 from engines.base import Cancel, Conversation, Transcript, Turn
 from errors import CancelledError, ParleyError
 from live.config import Config
-from live.reply import stream
 from services import Services
 from speech.pcm import Audio
+from streaming import stream
 
 #: New speech from which on it is worth hearing everything again, seconds.
 STEP = 0.4

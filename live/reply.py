@@ -1,15 +1,14 @@
 """One reply on its way out: made on a thread, paced to the listener, stopped at once."""
 
 import asyncio
-import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Cancel, Event
+from engines.base import Cancel
 from errors import CancelledError, ParleyError
 from live.config import Config
 from live.items import Item
@@ -24,48 +23,6 @@ PLENTY = 6.0
 #: How far ahead of the playhead speech is sent, seconds: enough for a network's hiccups,
 #: little to unsay after an interruption.
 AHEAD = 0.5
-
-
-async def stream(events: Iterator[Event], cancel: Cancel) -> AsyncGenerator[Event]:
-    """Run a request on a thread; hand its events to the event loop, one at a time.
-
-    The thread waits until an event is taken, so what is held back here is held
-    back in the model. Closing this generator cancels the request.
-
-    Raises:
-        Whatever the request raises.
-    """
-    loop = asyncio.get_running_loop()
-    given: asyncio.Queue[Event | BaseException | None] = asyncio.Queue(1)
-
-    def put(item: Event | BaseException | None) -> None:
-        asyncio.run_coroutine_threadsafe(given.put(item), loop).result()
-
-    def drain() -> None:
-        try:
-            for event in events:
-                put(event)
-            put(None)
-        except BaseException as error:  # noqa: BLE001  (raised again on the other side)
-            put(error)
-
-    threading.Thread(target=drain, name="parley live request", daemon=True).start()
-    ended = False
-    try:
-        while True:
-            item = await given.get()
-            if item is None or isinstance(item, BaseException):
-                ended = True
-                if item is not None:
-                    raise item
-                return
-            yield item
-    finally:
-        cancel.set()
-        while not ended:
-            # The thread may wait for room; it ends once it sees the cancel.
-            item = await given.get()
-            ended = item is None or isinstance(item, BaseException)
 
 
 class Reply:

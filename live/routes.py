@@ -15,8 +15,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from starlette.websockets import WebSocket
 
+from access import Access
 from errors import ParleyError
-from live.access import Access
 from live.keeper import Held, Keeper
 from live.line import FULL, IDLE, POLICY, RESTART, HangUpError, Line
 from live.protocol import Emit, event

@@ -14,9 +14,10 @@ from errors import CancelledError, InputError, ParleyError
 from live.config import Config
 from live.items import Item, Items
 from live.protocol import Emit, Played, Playhead, error_event, event, write_audio
-from live.reply import Pacer, Reply, stream
+from live.reply import Pacer, Reply
 from live.traffic import Traffic
 from services import Services
+from streaming import stream
 
 logger = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import openai
 import pytest
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -68,3 +69,15 @@ def seeing_url():
         page = launch(services, block=False)
         yield page.local_url
         page.close()
+
+
+@pytest.fixture(scope="session")
+def openai_url(page_url):
+    """The address that clients of OpenAI's API are given."""
+    return f"{page_url}v1"
+
+
+@pytest.fixture(scope="session")
+def openai_client(openai_url):
+    """The official client; it tries nothing twice."""
+    return openai.OpenAI(base_url=openai_url, api_key="none", max_retries=0)

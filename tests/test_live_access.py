@@ -2,7 +2,7 @@
 
 import pytest
 
-from live.access import TOKEN_SECONDS, Access
+from access import TOKEN_SECONDS, Access
 from settings import Settings
 
 HOST = {"host": "parley.example:7860"}
@@ -79,7 +79,7 @@ def test_pages_of_others_stay_out_whatever_they_have():
 
 
 def test_tokens_do_not_pile_up(monkeypatch):
-    monkeypatch.setattr("live.access.MOST_TOKENS", 10)
+    monkeypatch.setattr("access.MOST_TOKENS", 10)
     door = access()
     tokens = [door.issue() for _ in range(50)]
     assert len(door._tokens) <= 10

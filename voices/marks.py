@@ -119,8 +119,15 @@ def label(sound: soundfile.SoundFile, made: Made) -> None:
     sound.artist = f"{made.software} (synthetic)"
     sound.software = made.software
     sound.date = made.when[:10]
-    # ASCII, since the INFO chunk has no encoding of its own.
-    sound.comment = f"{made.sentence} {_MACHINE}{json.dumps(asdict(made))}"
+    sound.comment = comment(made)
+
+
+def comment(made: Made) -> str:
+    """The comment of a file, for people and for programs.
+
+    ASCII, since the INFO chunk of WAV has no encoding of its own.
+    """
+    return f"{made.sentence} {_MACHINE}{json.dumps(asdict(made))}"
 
 
 def read_mark(path: Path) -> Made | None:

@@ -32,7 +32,14 @@ from engines.base import (
     Usage,
 )
 from engines.cascade.matched import VoiceMatching
-from engines.cascade.parts import ChatModel, Prompt, ReadingAhead, Recognizer, Synthesizer
+from engines.cascade.parts import (
+    Attentive,
+    ChatModel,
+    Prompt,
+    ReadingAhead,
+    Recognizer,
+    Synthesizer,
+)
 from engines.cascade.stages import Stages
 from errors import InputError
 from speech.pcm import Audio, concatenate, silence
@@ -109,12 +116,20 @@ class Cascade:
         """Recognize speech; see `SpeechEngine`."""
         name = self._parts.recognizer(language)
         with self._models.use(name, cancel=cancel) as (recognizer,):
-            watch = Stopwatch()
-            for transcript in _recognize(recognizer, audio, language, cancel):
-                if transcript.final:
-                    watch.mark("recognized")
-                yield transcript
-            yield Finished(watch.timings(audio.seconds))
+            yield from _transcribe(recognizer, audio, language, cancel)
+
+    def transcribe_words(
+        self, audio: Audio, *, language: str | None = None, prompt: str = "", cancel: Cancel
+    ) -> Iterator[Event]:
+        """Recognize speech word by word; see `Detailing`."""
+        name = self._parts.recognizer(None)
+        with self._models.use(name, cancel=cancel) as (recognizer,):
+            if not isinstance(recognizer, Attentive):
+                raise InputError(
+                    f"The recognizer of {self._info.title} times no words and takes no prompt. "
+                    "Choose another engine, or ask without them."
+                )
+            yield from _transcribe(recognizer.expecting(prompt), audio, language, cancel)
 
     def speak(
         self,
@@ -331,6 +346,17 @@ def _prompts(conversation: Conversation, question: str, *, spoken: bool) -> list
         *history,
         Prompt("user", question),
     ]
+
+
+def _transcribe(
+    recognizer: Recognizer, audio: Audio, language: str | None, cancel: Cancel
+) -> Iterator[Event]:
+    watch = Stopwatch()
+    for transcript in _recognize(recognizer, audio, language, cancel):
+        if transcript.final:
+            watch.mark("recognized")
+        yield transcript
+    yield Finished(watch.timings(audio.seconds))
 
 
 def _recognize(

@@ -38,6 +38,15 @@ class Recognizer(Protocol):
         ...
 
 
+@runtime_checkable
+class Attentive(Protocol):
+    """A `Recognizer` that times each word, and can be told what to expect."""
+
+    def expecting(self, prompt: str) -> Recognizer:
+        """The same recognizer after a text that may have come before."""
+        ...
+
+
 class ChatModel(Protocol):
     """Text to text."""
 

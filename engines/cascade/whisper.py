@@ -3,6 +3,7 @@
 Source: https://github.com/SYSTRAN/faster-whisper (MIT).
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,17 @@ class Whisper:
             local_files_only=True,
         )
 
-    def recognize(self, audio: Audio, language: str | None = None) -> Recognized:
-        """Recognize one segment of at most 30 s; see `Recognizer`."""
+    def recognize(self, audio: Audio, language: str | None = None, prompt: str = "") -> Recognized:
+        """Recognize one segment of at most 30 s; see `Recognizer`.
+
+        Of a prompt the last 223 tokens count.
+        """
         try:
             generator, info = self._model.transcribe(
                 audio.resampled(RECOGNIZER_RATE).samples,
                 language=language,
                 word_timestamps=True,
+                initial_prompt=prompt or None,
                 # Segments are cut at pauses beforehand, so each stands alone: text of
                 # an earlier one as prompt is what makes Whisper repeat itself.
                 condition_on_previous_text=False,
@@ -51,3 +56,19 @@ class Whisper:
         # Not joined from the words: only the segments know which scripts take no spaces.
         text = "".join(segment.text for segment in segments).strip()
         return Recognized(text, spans, info.language)
+
+    def expecting(self, prompt: str) -> "Expecting":
+        """The same recognizer after a text that may have come before; see `Attentive`."""
+        return Expecting(self, prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class Expecting:
+    """A `Recognizer` that was told what to expect."""
+
+    whisper: Whisper
+    prompt: str
+
+    def recognize(self, audio: Audio, language: str | None = None) -> Recognized:
+        """Recognize one segment of at most 30 s; see `Recognizer`."""
+        return self.whisper.recognize(audio, language, self.prompt)

@@ -1,4 +1,4 @@
-"""Who may connect: Gradio's login does not cover a WebSocket, so this does."""
+"""Who may use the API: Gradio's login covers neither its WebSocket nor its routes; this does."""
 
 import hmac
 import secrets
@@ -43,6 +43,12 @@ class Access:
             self._tokens[token] = now + TOKEN_SECONDS
         return token
 
+    def foreign(self, headers: Mapping[str, str]) -> bool:
+        """Whether a page of another place asks; see `refusal`."""
+        # Browsers always say where a page is from, and nobody else has to.
+        origin = headers.get("origin", "")
+        return bool(origin) and not _is_of(origin, headers.get("host", ""))
+
     def refusal(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
         """Why a connection is refused; None lets it in.
 
@@ -51,8 +57,7 @@ class Access:
             query: Its parameters.
         """
         origin = headers.get("origin")
-        # Browsers always say where a page is from, and nobody else has to.
-        if origin and not _is_of(origin, headers.get("host", "")):
+        if self.foreign(headers):
             return "This page is not from here."
         token = query.get("token")
         if token is not None:

@@ -1,0 +1,1 @@
+"""OpenAI's HTTP API over the services: speech, transcriptions, chat, models."""
