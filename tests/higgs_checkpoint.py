@@ -48,7 +48,9 @@ LEVEL = 0.1
 #: What the published template makes of the messages that are used here, in our own words.
 TEMPLATE = """
 {%- macro sound() -%} <|audio_out_bos|><|AUDIO_OUT|><|audio_eos|> {%- endmacro -%}
-{%- macro header(role) -%} {{ '<|start_header_id|>' + role + '<|end_header_id|>\n\n' }} {%- endmacro -%}
+{%- macro header(role) -%}
+  {{- '<|start_header_id|>' + role + '<|end_header_id|>\n\n' -}}
+{%- endmacro -%}
 {{- bos_token -}}
 {%- for message in messages -%}
   {%- if message.role == 'scene' -%}
@@ -68,7 +70,8 @@ TEMPLATE = """
   {%- else -%}
     {{- header(message.role) -}}
     {%- for part in message.content -%}
-      {%- if part.type == 'audio' -%} {{- sound() -}} {%- else -%} {{- part.text | trim -}} {%- endif -%}
+      {%- if part.type == 'audio' -%} {{- sound() -}}
+      {%- else -%} {{- part.text | trim -}} {%- endif -%}
     {%- endfor -%}
     {%- if loop.nextitem is not defined or loop.nextitem.role != 'scene' -%}
       {{- '<|eot_id|>' -}}
@@ -140,8 +143,13 @@ def make_codec(folder: Path, *, width: int = 64, seed: int = 0) -> Path:
     return folder
 
 
-def make_model(folder: Path, *, width: int = 64, layers: int = 2, seed: int = 0) -> Path:
-    """The language model, its tokenizer and its template, as the published folder has them."""
+def make_model(
+    folder: Path, *, width: int = 64, layers: int = 2, seed: int = 0, eager: float = 2.0
+) -> Path:
+    """The language model, its tokenizer and its template, as the published folder has them.
+
+    `eager` scales how much the first codebook's end is drawn: at 1, replies last some seconds.
+    """
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: number for number, token in enumerate([*letters, *SPECIALS])}
     inner = Tokenizer(models.BPE(vocabulary, []))
@@ -176,6 +184,7 @@ def make_model(folder: Path, *, width: int = 64, layers: int = 2, seed: int = 0)
     model = HiggsAudioV2ForConditionalGeneration(config, use_text_head=True).eval()
     with torch.no_grad():
         model.audio_lm_head.weight.normal_(0, 0.3)
+        model.audio_lm_head.weight[config.audio_stream_eos_id] *= eager
     model.generation_config.ras_win_len = 7
     model.generation_config.ras_win_max_num_repeat = 2
     model.save_pretrained(folder)

@@ -42,9 +42,7 @@ def cloning():
     return Scene(before=(said(),))
 
 
-def generated(
-    model, prompt, *, drawing=SAMPLED, repeats=Repeats(), seed=1, most=60, memory=None
-):
+def generated(model, prompt, *, drawing=SAMPLED, repeats=Repeats(), seed=1, most=60, memory=None):
     columns = Columns(model.codebooks, drawing, repeats, prompt.columns, generator(seed))
     with torch.inference_mode():
         steps = generate(

@@ -1,4 +1,4 @@
-"""Higgs Audio speaking: the sound of transformers' one-shot decode, voices, dialogues, bad input."""
+"""Higgs Audio speaking: the sound of a one-shot decode, voices, dialogues, bad input."""
 
 import threading
 from contextlib import contextmanager
@@ -67,27 +67,20 @@ def recording(question):
 # The sound
 
 
-@pytest.mark.parametrize("cloning", [False, True], ids=["own voice", "clone"])
-def test_a_streamed_reply_is_the_one_shot_decode(higgs, prompts, recording, cloning):
-    """The same codes as `generate` draws, and the sound of the processor's `batch_decode`."""
-    processor = published_processor(*folders())
-    voice = Reference("me", recording, "Why is the sky blue?") if cloning else "masculine"
+def one_shot(higgs, prompt, seed):
+    """The columns that transformers' `generate` draws from the same random numbers."""
+    ids = torch.from_numpy(prompt.ids)[None]
+    audio = {}
+    if len(prompt.columns):
+        audio["audio_input_ids"] = torch.from_numpy(prompt.columns)[None]
+        audio["audio_input_ids_mask"] = torch.ones(1, len(prompt.columns), dtype=torch.bool)
     network = higgs.model.network
-    for seed in range(4):
-        prompts.clear()
-        sound = spoken(higgs, voice=voice, seed=seed)
-        (scene, said, text) = prompts[0]
-        prompt = higgs.model.prompter.prompt(scene, said, text)
-        ids = torch.from_numpy(prompt.ids)[None]
-        audio = {}
-        if len(prompt.columns):
-            audio["audio_input_ids"] = torch.from_numpy(prompt.columns)[None]
-            audio["audio_input_ids_mask"] = torch.ones(1, len(prompt.columns), dtype=torch.bool)
-        network.generation_config.ras_win_len = 7
-        network.generation_config.ras_win_max_num_repeat = 2
-        state = torch.get_rng_state()
-        torch.manual_seed(int(np.random.default_rng(seed).integers(2**62)))
-        out = network.generate(
+    network.generation_config.ras_win_len = 7
+    network.generation_config.ras_win_max_num_repeat = 2
+    state = torch.get_rng_state()
+    torch.manual_seed(int(np.random.default_rng(seed).integers(2**62)))
+    try:
+        return network.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=1000,
@@ -97,24 +90,48 @@ def test_a_streamed_reply_is_the_one_shot_decode(higgs, prompts, recording, clon
             top_p=DRAWING.top_p,
             **audio,
         )
+    finally:
         torch.set_rng_state(state)
+
+
+@pytest.mark.parametrize("cloning", [False, True], ids=["own voice", "clone"])
+def test_a_streamed_reply_is_the_one_shot_decode(higgs, prompts, recording, cloning):
+    """What `generate` draws, and what the processor's `batch_decode` makes of it in one go."""
+    processor = published_processor(*folders())
+    voice = Reference("me", recording, "Why is the sky blue?") if cloning else "masculine"
+    whole = 0
+    for seed in range(8):
+        prompts.clear()
+        sound = spoken(higgs, voice=voice, seed=seed)
+        prompt = higgs.model.prompter.prompt(*prompts[0])
+        out = one_shot(higgs, prompt, seed)
+        columns = out[0, len(prompt.columns) + 1 :]
+        frames = processor.revert_delay_pattern(columns)
+        frames = frames[(frames < 1024).all(dim=1)]
+        assert len(sound) == len(frames) * HOP
+        with torch.no_grad():
+            decoded = processor.audio_tokenizer.decode(frames.T[None]).audio_values[0, 0].numpy()
+        assert np.abs(sound - decoded).max() < 1e-4
+        # The last codebook's code before the last column is free, and in this model no end: they
+        # decode a frame of that ramp, with special codes taken for code 1023. Nor do they leave
+        # out a garbled frame in the middle.
+        assert len(processor.batch_decode(out)[0]) > len(sound)
+        out[0, -2, 7] = 1025
         theirs = processor.batch_decode(out)[0].numpy()
-        # Where the last codebook did not end by itself, they decode one frame of the ramp.
-        frames = len(sound) // HOP
-        assert len(sound) == frames * HOP
-        assert len(theirs) // HOP - frames in {0, 1}
-        settled = len(sound) - 11 * HOP if len(theirs) > len(sound) else len(sound)
-        assert settled > 0 or frames < 12
-        assert np.abs(sound[: max(settled, 0)] - theirs[: max(settled, 0)]).max(initial=0) < 1e-4
+        if len(theirs) == len(sound):
+            assert np.abs(sound - theirs).max() < 1e-4
+            whole += 1
+    assert whole > 1, "too few replies were without a garbled frame"
 
 
 def test_it_comes_in_pieces_that_are_whole_frames(higgs):
-    with reply(higgs, seed=2) as begun:
-        pieces = list(begun.speak(TEXT))
-    assert len(pieces) > 2
-    assert all(piece.rate == 24_000 and len(piece) % HOP == 0 for piece in pieces)
+    longest = []
+    for seed in range(6):
+        with reply(higgs, seed=seed) as begun:
+            longest = max(longest, list(begun.speak(TEXT)), key=len)
+    assert all(piece.rate == 24_000 and len(piece) % HOP == 0 for piece in longest)
     # The first sound waits for a small block and what reaches into it, no longer.
-    assert len(pieces[0]) == 4 * HOP
+    assert [len(piece) // HOP for piece in longest[:2]] == [4, 8]
 
 
 def test_codes_with_no_sound_never_reach_the_codec(higgs, monkeypatch):
@@ -128,7 +145,7 @@ def test_codes_with_no_sound_never_reach_the_codec(higgs, monkeypatch):
 
     monkeypatch.setattr(higgs.codec, "decode", watched)
     monkeypatch.setattr(higgs, "drawing", Drawing(temperature=50.0))
-    for seed in range(20):
+    for seed in range(6):
         with reply(higgs, seed=seed) as begun:
             try:
                 list(begun.speak(TEXT))

@@ -37,7 +37,8 @@ _TRAINING = ("decoder_semantic.", "fc1.", "semantic_model.masked_spec_embed")
 _TRAINING_COUNTS = (".codebook.inited", ".codebook.cluster_size", ".codebook.embed_avg")
 #: HuBERT's position convolution has its weight in two parts; older files name them otherwise.
 _POSITION = "semantic_model.encoder.pos_conv_embed.conv."
-_PARTS = (("parametrizations.weight.original0", "parametrizations.weight.original1"),) + (
+_PARTS = (
+    ("parametrizations.weight.original0", "parametrizations.weight.original1"),
     ("weight_g", "weight_v"),
 )
 
@@ -82,9 +83,7 @@ class _Residual(nn.Module):
         super().__init__()
         kernel = config.unit_kernel_size
         padding = (kernel - 1) // 2 * dilation
-        self.conv1 = nn.Conv1d(
-            width, width, kernel, padding=padding, dilation=dilation, bias=False
-        )
+        self.conv1 = nn.Conv1d(width, width, kernel, padding=padding, dilation=dilation, bias=False)
         self.conv2 = nn.Conv1d(width, width, 1, bias=False)
 
     def forward(self, hidden: Tensor) -> Tensor:

@@ -86,5 +86,5 @@ class Undelay:
         if len(self._columns) < self._codebooks.count:
             return None
         frame = np.array([column[book] for book, column in enumerate(self._columns)], np.int64)
-        sound = 0 <= frame.min() and frame.max() < self._codebooks.size
+        sound = frame.min() >= 0 and frame.max() < self._codebooks.size
         return frame if sound else None

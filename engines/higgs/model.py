@@ -101,7 +101,7 @@ def _compute_buffers(network: Any, config: Any, device: str) -> None:
 def _tokenizer(folder: Path) -> Any:
     try:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # noqa: BLE001  (the tokenizers library raises bare exceptions)
+    except Exception as error:  # The tokenizers library raises nothing narrower.
         raise CheckpointError(f"{folder / TOKENIZER} is damaged: {error}") from error
     if not tokenizer.chat_template:
         raise CheckpointError(

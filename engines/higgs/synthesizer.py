@@ -30,7 +30,7 @@ CAPACITY = 8
 LONGEST = 600
 #: How long an utterance may get, in frames: a text that is spoken slowly needs half of it. A
 #: byte is a letter of most alphabets, and a third of a syllable that is written with one sign.
-_FRAMES, _FRAMES_PER_BYTE = 50, 6
+_FRAMES, _FRAMES_PER_BYTE = 75, 6
 #: What was said before is read again before each sentence, so that the voice stays: the first
 #: utterance of each speaker and the last ones, not more than so many seconds of these.
 _RECENT, _RECENT_SECONDS = 2, 20.0
@@ -145,9 +145,7 @@ class Reply:
             nonlocal ended
             undelay, stream = Undelay(higgs.model.codebooks), higgs.codec.stream()
             end, drawn = higgs.model.codebooks.end, 0
-            for column in generate(
-                higgs.model.network, prompt, self._memory, columns, end, most
-            ):
+            for column in generate(higgs.model.network, prompt, self._memory, columns, end, most):
                 drawn += column is not None
                 frame = None if column is None else undelay.push(column)
                 yield None

@@ -107,7 +107,9 @@ class Cast:
         return Scene(room, first + parts, dialogue=bool(first))
 
 
-def cast(voice: str | Reference, style: str, encode: Callable[[Audio], Codes], codec: "Codec") -> Cast:
+def cast(
+    voice: str | Reference, style: str, encode: Callable[[Audio], Codes], codec: "Codec"
+) -> Cast:
     """The voices of a reply in a voice.
 
     Args:
