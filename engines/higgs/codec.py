@@ -68,7 +68,8 @@ class _Quantizer(nn.Module):
         entries = self.codebook.embed.T
         # The distance, less what all entries share; in transformers' order, for equal ties.
         distance = wanted.pow(2).sum(1, keepdim=True) - 2 * wanted @ entries
-        return (distance + entries.pow(2).sum(0, keepdim=True)).argmin(dim=-1)
+        nearest: Tensor = (distance + entries.pow(2).sum(0, keepdim=True)).argmin(dim=-1)
+        return nearest
 
     def decode(self, codes: Tensor) -> Tensor:
         """[n] to [n, hidden]."""
@@ -88,7 +89,8 @@ class _Residual(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         inner = self.conv1(functional.elu(hidden))
-        return hidden + self.conv2(functional.elu(inner))
+        added: Tensor = hidden + self.conv2(functional.elu(inner))
+        return added
 
 
 class _SemanticBlock(nn.Module):
@@ -166,13 +168,11 @@ class Codec:
 
     Args:
         config: Sizes.
-        network: The weights.
+        network: The weights, a `_Network`.
         device: Where they are.
     """
 
-    def __init__(
-        self, config: HiggsAudioV2TokenizerConfig, network: nn.Module, device: str
-    ) -> None:
+    def __init__(self, config: HiggsAudioV2TokenizerConfig, network: Any, device: str) -> None:
         self._config = config
         self._network = network
         self._device = torch.device(device)
