@@ -30,8 +30,9 @@ from engines.base import (
     Turn,
 )
 from engines.cascade.parts import RECOGNIZER_RATE
-from engines.catalog import CATALOG, Entry
+from engines.catalog import Entry, entries
 from engines.needs import Fit
+from engines.remote.parts import DEVICE as REMOTE
 from errors import InputError
 from model_loader import ModelHolder, default_budgets
 from settings import Settings
@@ -64,11 +65,15 @@ class Services:
 
     Args:
         settings: The rules.
-        catalog: The engines that can be chosen.
+        catalog: The engines that can be chosen; None are those of the table and of the settings.
+
+    Raises:
+        InputError: If what the settings say of engines cannot be used.
     """
 
-    def __init__(self, settings: Settings, catalog: Sequence[Entry] = CATALOG) -> None:
+    def __init__(self, settings: Settings, catalog: Sequence[Entry] | None = None) -> None:
         self.settings = settings
+        catalog = entries(settings) if catalog is None else catalog
         self.store = Store(settings.data / "weights", offline=settings.offline)
         here = gpus()
         budgets = _budgets(settings, here)
@@ -84,7 +89,8 @@ class Services:
             bytes_setting="PARLEY_MAX_UPLOAD",
             seconds_setting="PARLEY_MAX_AUDIO",
         )
-        if settings.device == "cuda" and {m.device for m in self.models.status()} == {"cpu"}:
+        devices = {status.device for status in self.models.status()}
+        if settings.device == "cuda" and devices <= {"cpu", REMOTE}:
             logger.warning("No engine here runs on a GPU; --device cuda changes nothing.")
 
     def start(self) -> None:
@@ -326,7 +332,8 @@ def _budgets(settings: Settings, here: Sequence[Gpu]) -> dict[str, int]:
     limits = {"cpu": settings.memory_budget} | {
         gpu.device: settings.gpu_memory_budget for gpu in used
     }
-    return default_budgets({device: limit for device, limit in limits.items() if limit}, used)
+    budgets = default_budgets({device: limit for device, limit in limits.items() if limit}, used)
+    return {**budgets, REMOTE: 0}  # What lies on other machines takes no memory here.
 
 
 def _check_seed(seed: int | None) -> None:

@@ -47,6 +47,18 @@ class Settings(BaseSettings):
         description="Chat model of the embedded engine: default, small, the path of a GGUF file, "
         "or a Hub id (owner/repo/file.gguf).",
     )
+    chat_url: str = Field(
+        "",
+        description="Address of an OpenAI-style API (http://host:8000/v1); its chat model, with "
+        "the embedded ears and voice, is the engine `remote`. Several with commas: the next is "
+        "tried when one is down. Its key is PARLEY_CHAT_KEY in the environment.",
+    )
+    chat_name: str = Field("", description="The model there; empty takes the first it lists.")
+    engines: Path | None = Field(
+        None,
+        description="File with more engines on other machines; else engines.toml in the data "
+        "folder, if there is one.",
+    )
     threads: int = Field(
         0, ge=0, le=256, description="CPU threads of each model; 0 takes all physical cores."
     )

@@ -30,6 +30,10 @@ pitch, formants and spectrum moved towards the reference.
 """
 
 
+Wish = Literal["style", "key", "model"]
+"""What a session may ask of an engine beyond the arguments of a request (`Wishes`)."""
+
+
 class Cancel:
     """A flag that its owner raises once to stop a request.
 
@@ -122,11 +126,18 @@ class AudioChunk:
     Attributes:
         audio: The piece.
         text: What it says, where the engine knows: after an interruption, this tells
-            what was heard.
+            what was heard. A piece without a text goes on with that of the one before.
     """
 
     audio: Audio
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the listener should know of a reply that goes on: a sentence was not spoken."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +183,7 @@ class Finished:
     usage: Usage = Usage()
 
 
-Event = TextDelta | Transcript | AudioChunk | Finished
+Event = TextDelta | Transcript | AudioChunk | Notice | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +318,7 @@ class EngineInfo:
         rate: Sample rate of its speech, Hz.
         reference: What it makes of a `Reference` given as a voice; None: it takes none.
         can_see: Takes images with a turn and in earlier messages; else none ever reaches it.
+        wishes: What it makes of the `Wishes` of a session; it must then be `Adaptable`.
         notes: Plain words on its limits.
     """
 
@@ -319,6 +331,7 @@ class EngineInfo:
     rate: int
     reference: ReferenceUse | None = None
     can_see: bool = False
+    wishes: frozenset[Wish] = frozenset()
     notes: str = ""
 
     @property
@@ -330,6 +343,24 @@ class EngineInfo:
     def blind(self) -> str:
         """What to tell those who show images to an engine that cannot see."""
         return f"{self.title} cannot see. Choose an engine that can, or ask without images."
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a session asks of an engine beyond the arguments of a request.
+
+    Attributes:
+        style: How to speak, in words: "whispering, close to the microphone".
+        key: API key for the engine's server; never logged, shown or given back.
+        model: Chat model on the engine's server; empty takes the engine's own.
+    """
+
+    style: str = ""
+    key: str = field(default="", repr=False)
+    model: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.style or self.key or self.model)
 
 
 class Models(Protocol):
@@ -459,6 +490,23 @@ class Anticipating(Protocol):
 
         Yields:
             What was recognized so far, never final.
+        """
+        ...
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """A `SpeechEngine` that heeds the `Wishes` which its `info` names."""
+
+    def adapted(self, wishes: Wishes) -> SpeechEngine:
+        """The engine as a session wishes it; cheap, and nothing of it stays here."""
+        ...
+
+    def choices(self, wishes: Wishes, cancel: Cancel) -> tuple[str, ...]:
+        """Chat models that can be wished for, as the engine's server lists them.
+
+        Raises:
+            UnavailableError: If the server does not tell.
         """
         ...
 

@@ -1,14 +1,25 @@
-"""The table of engines: what each is, needs and may be used for."""
+"""The table of engines: what each is, needs and may be used for.
 
-from collections.abc import Callable
+A cascade is a line that names a recognizer, a chat model and a synthesizer of the
+tables here. Those on other machines are set up without code (`engines.remote.config`).
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from engines.base import EngineInfo, Models, SpeechEngine
 from engines.cascade import embedded
+from engines.cascade.engine import Cascade
+from engines.cascade.kit import ChatPart, Kit, RecognizerPart, SynthesizerPart
 from engines.needs import Requirements
+from engines.remote import config, parts
+from errors import InputError
 from model_spec import ModelSpec
 from settings import Settings
 from weights import Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +46,81 @@ class Entry:
     terms: str = ""
 
 
+#: The parts of cascades, by the names that a file with engines knows them by, too.
+RECOGNIZERS = {"embedded": embedded.RECOGNIZER}
+CHAT_MODELS = {"embedded": embedded.CHAT_MODEL}
+SYNTHESIZERS = {"embedded": embedded.SYNTHESIZER}
+
+
+def cascade(
+    name: str,
+    title: str,
+    recognizer: RecognizerPart,
+    chat: ChatPart,
+    synthesizer: SynthesizerPart,
+    *,
+    licence: str,
+    needs: str,
+    notes: str,
+    requires: Requirements = Requirements(),
+) -> Entry:
+    """An engine put together from a recognizer, a chat model and a synthesizer."""
+    kit = Kit(recognizer, chat, synthesizer)
+    info = kit.info(name, title, notes)
+    return Entry(
+        info,
+        licence,
+        needs,
+        kit.specs,
+        lambda models: Cascade(info, kit.parts, models),
+        requires,
+    )
+
+
 CATALOG: tuple[Entry, ...] = (
-    Entry(
-        info=embedded.INFO,
+    cascade(
+        "embedded",
+        "Embedded (CPU)",
+        RECOGNIZERS["embedded"],
+        CHAT_MODELS["embedded"],
+        SYNTHESIZERS["embedded"],
         licence="MIT (Moonshine, Whisper), Apache-2.0 (Qwen2.5, SmolLM2, hibari)",
         needs="Any CPU, 3 GB of memory, 1.3 GB of disk",
-        specs=embedded.specs,
-        build=embedded.engine,
+        notes=embedded.INFO.notes,
         requires=embedded.REQUIRES,
     ),
 )
+
+
+def entries(settings: Settings) -> tuple[Entry, ...]:
+    """The engines of the table, and those that are set up on other machines.
+
+    Raises:
+        InputError: If what is set up cannot be used; says where and why.
+    """
+    return (*CATALOG, *(_set_up(engine) for engine in config.engines(settings)))
+
+
+def _set_up(engine: config.Engine) -> Entry:
+    hosts = ", ".join(service.remote.host for service in engine.services)
+    licence = "As the server's models have it"
+    notes = engine.notes or f"What is said goes to {hosts}."
+    if engine.realtime is not None:
+        raise InputError("Engines over realtime are not there yet.")
+    return cascade(
+        engine.name,
+        engine.called,
+        parts.recognizer(engine) or _named(RECOGNIZERS, engine.recognizer, engine),
+        parts.chat(engine) or _named(CHAT_MODELS, engine.chat, engine),
+        parts.synthesizer(engine) or _named(SYNTHESIZERS, engine.synthesizer, engine),
+        licence=licence,
+        needs=f"A server at {hosts}",
+        notes=notes,
+    )
+
+
+def _named(table: Mapping[str, T], name: object, engine: config.Engine) -> T:
+    if name not in table:
+        known = ", ".join(table)
+        raise InputError(f"The engine {engine.name!r} wants {name!r}. There is: {known}.")
+    return table[str(name)]

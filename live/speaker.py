@@ -261,8 +261,11 @@ class Speaker:
             kind = "output_audio_transcript" if reply.item.spoken else "output_text"
             self._emit(event(f"response.{kind}.delta", delta=given.text, **reply.place))
             return
-        begin = reply.item.pieces[-1][1] if reply.item.pieces else 0.0
-        reply.item.pieces.append((given.text, begin + pacer.add(given.audio) * 1000))
+        pieces = reply.item.pieces
+        begin = pieces[-1][1] if pieces else 0.0
+        # A piece without a text goes on with that of the one before.
+        text = given.text or (pieces.pop()[0] if pieces else "")
+        pieces.append((text, begin + pacer.add(given.audio) * 1000))
 
     def _finish(self, reply: Reply, status: str, reason: str | None = None) -> None:
         """Tell the client that a reply is complete, or why it is not."""

@@ -43,7 +43,7 @@ def trim(
         The clause with a short fade at either end; empty if it is all silence.
     """
     frame = max(1, round(FRAME_SECONDS * audio.rate))
-    level = _frame_levels(audio.samples, frame)
+    level = frame_levels(audio.samples, frame)
     if not len(level) or level.max() < NO_SPEECH_DB:
         return Audio(audio.samples[:0], audio.rate)
     loud = np.flatnonzero(level > level.max() + threshold_db)
@@ -52,7 +52,7 @@ def trim(
     start = max(0, int(loud[0]) * frame - before)
     end = min(len(audio), (int(loud[-1]) + 1) * frame + margin)
     samples = audio.samples[start:end].copy()
-    ramp = _ramp(min(round(FADE_SECONDS * audio.rate), len(samples) // 2))
+    ramp = ramp_up(min(round(FADE_SECONDS * audio.rate), len(samples) // 2))
     # Also at an edge that was not cut: what is joined to it may be silence.
     samples[: len(ramp)] *= ramp
     samples[len(samples) - len(ramp) :] *= ramp[::-1]
@@ -97,7 +97,7 @@ def seam_jump(audio: Audio, at: int) -> float:
     return abs(float(audio.samples[at]) - float(audio.samples[at - 1])) / level
 
 
-def _frame_levels(samples: NDArray[np.float32], frame: int) -> NDArray[np.float64]:
+def frame_levels(samples: NDArray[np.float32], frame: int) -> NDArray[np.float64]:
     """RMS level of each frame, dBFS; the last one may be shorter."""
     starts = np.arange(0, len(samples), frame)
     if not len(starts):
@@ -108,6 +108,6 @@ def _frame_levels(samples: NDArray[np.float32], frame: int) -> NDArray[np.float6
     return levels
 
 
-def _ramp(size: int) -> NDArray[np.float32]:
+def ramp_up(size: int) -> NDArray[np.float32]:
     """A rising half cosine from 0 to 1: without a kink at either end."""
     return ((1 - np.cos(np.pi * np.arange(size) / max(1, size))) / 2).astype(np.float32)

@@ -7,7 +7,17 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from engines.base import AudioChunk, Cancel, Conversation, Finished, TextDelta, Turn, Usage
+from engines.base import (
+    AudioChunk,
+    Cancel,
+    Conversation,
+    Finished,
+    Notice,
+    TextDelta,
+    Turn,
+    Usage,
+    Wishes,
+)
 from engines.cascade import embedded
 from engines.cascade.engine import Cascade
 from engines.cascade.parts import Recognized
@@ -210,3 +220,153 @@ def test_a_thousand_stages_leave_nothing_behind():
         with Stages(cancel) as stages:
             assert list(stages.run("counting", lambda put: put(1))) == [1]
     assert len(cancel._callbacks) == 0
+
+
+# Synthesizers whose clauses come in pieces
+
+
+class Streams(Part):
+    """Speaks each clause in ten pieces of 50 ms, as loud as its number; keeps what it was told."""
+
+    def __init__(self, **methods):
+        super().__init__(**methods)
+        self.begun, self.closed = [], 0
+
+    @contextmanager
+    def begin(self, voice, *, style, random, cancel):
+        self.begun.append((voice, style))
+        try:
+            yield self
+        finally:
+            self.closed += 1
+
+    def speak(self, clause):
+        for _ in range(10):
+            yield Audio(np.full(RATE // 20, 0.1, np.float32), RATE)
+
+
+def test_pieces_are_heard_before_their_clause_is_complete():
+    heard = threading.Event()
+
+    def speak(clause):
+        yield Audio(np.full(RATE // 4, 0.1, np.float32), RATE)
+        assert heard.wait(5), "a piece was held back until its clause was complete"
+        yield Audio(np.full(RATE // 4, 0.1, np.float32), RATE)
+
+    part = Streams(speak=speak)
+    _, events = converse(part)
+    for event in events:
+        if isinstance(event, AudioChunk):
+            heard.set()
+    assert part.closed == 1
+
+
+def test_pieces_tell_what_they_say_once():
+    _, events = converse(Streams())
+    chunks = [event for event in events if isinstance(event, AudioChunk)]
+    said = " ".join(chunk.text.strip() for chunk in chunks if chunk.text)
+    assert said == "One sentence is here. And one more is there. The end is near."
+    assert chunks[0].text and not chunks[1].text
+
+
+def test_the_style_reaches_the_synthesizer():
+    part = Streams()
+    engine = Cascade(embedded.INFO, embedded.PARTS, Shelf(part))
+    whispering = engine.adapted(Wishes(style="whispering"))
+    for each in (engine, whispering, engine):
+        list(each.converse(Turn(text="Go on."), Conversation(), cancel=Cancel()))
+    assert [style for _, style in part.begun] == ["", "whispering", ""]
+
+
+def test_a_failed_sentence_is_reported_and_the_next_one_spoken():
+    for kind in (Part, Streams):
+        failing = iter([False, True, False])
+
+        def whole(clause, voice, random, failing=failing):
+            if next(failing):
+                raise EngineError("The voice broke.")
+            return Audio(np.full(RATE // 2, 0.1, np.float32), RATE)
+
+        def pieces(clause, whole=whole):
+            yield Audio(np.full(RATE // 20, 0.1, np.float32), RATE)
+            yield whole(clause, "", None)
+
+        part = kind(synthesize=whole) if kind is Part else kind(speak=pieces)
+        _, events = converse(part)
+        events = list(events)
+        told = [event.text for event in events if isinstance(event, Notice)]
+        assert len(told) == 1
+        assert "And one more is there" in told[0] and "The voice broke." in told[0]
+        spoken = [e.text.strip() for e in events if isinstance(e, AudioChunk) and e.text]
+        assert "The end is near." in spoken
+        assert isinstance(events[-1], Finished)
+
+
+def test_two_failed_sentences_in_a_row_end_the_reply():
+    def fail(*arguments):
+        raise UnavailableError("Nobody there.")
+
+    _, events = converse(Part(synthesize=fail))
+    given = []
+    with pytest.raises(UnavailableError, match="Nobody there"):
+        given += events
+    assert not any(isinstance(event, AudioChunk) for event in given)
+
+
+def test_a_cut_answer_is_spoken_as_far_as_it_came():
+    """Only then is it told that it was cut."""
+
+    def reply(prompts, sampling, put, cancel):
+        put("This was said. And this ")
+        put("was, too.")
+        raise EngineError("This was cut.")
+
+    _, events = converse(Part(reply=reply))
+    spoken = ""
+    with pytest.raises(EngineError, match="cut"):
+        for event in events:
+            if isinstance(event, AudioChunk):
+                spoken += event.text + " "
+    assert " ".join(spoken.split()) == "This was said. And this was, too."
+
+
+def test_a_slow_listener_holds_the_synthesizer_back():
+    made = []
+
+    def speak(clause):
+        for number in range(100_000):
+            made.append(number)
+            yield Audio(np.full(RATE // 20, 0.1, np.float32), RATE)
+
+    part = Streams(speak=speak)
+    _, events = converse(part)
+    next(event for event in events if isinstance(event, AudioChunk))
+    time.sleep(0.5)
+    assert len(made) < 200
+    events.close()
+    assert part.closed == 1
+
+
+def test_nothing_of_a_turn_is_heard_in_the_next():
+    """Turn after turn is interrupted in mid-sentence; each turn speaks at a level of its own."""
+    level = [0.0]
+
+    def speak(clause):
+        mine = level[0]
+        for _ in range(1000):
+            time.sleep(0.001)
+            yield Audio(np.full(RATE // 20, mine, np.float32), RATE)
+
+    engine = Cascade(embedded.INFO, embedded.PARTS, Shelf(Streams(speak=speak)))
+    for turn in range(1, 9):
+        level[0] = 0.05 * turn
+        cancel = Cancel()
+        heard = []
+        with pytest.raises(CancelledError):
+            for event in engine.converse(Turn(text="Go on."), Conversation(), cancel=cancel):
+                if isinstance(event, AudioChunk):
+                    heard.append(event.audio.samples)
+                    if len(heard) == turn % 4 + 1:
+                        cancel.set()
+        loudest = max(np.abs(samples).max() for samples in heard)
+        assert loudest == pytest.approx(0.05 * turn)

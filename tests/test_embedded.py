@@ -9,8 +9,9 @@ import pytest
 from demos.header import _state
 from engines.base import Cancel, Conversation, Sampling, TextDelta, Transcript, Turn
 from engines.cascade import embedded
-from engines.cascade.llama import CONTEXT, Llama, _without_oldest_exchange
+from engines.cascade.llama import CONTEXT, Llama
 from engines.cascade.parts import Prompt
+from engines.cascade.prompts import without_oldest_exchange
 from errors import InputError, UnavailableError
 from services import Services
 from settings import Settings
@@ -69,11 +70,10 @@ def test_instructions_and_the_question_are_never_cut():
     old, new = Prompt("user", "old"), Prompt("user", "new")
     answer = Prompt("assistant", "answer")
     prompts = [system, old, answer, new, answer, question]
-    cut = _without_oldest_exchange(prompts, "")
+    cut = without_oldest_exchange(prompts)
     assert cut == [system, new, answer, question]
-    assert _without_oldest_exchange(cut, "") == [system, question]
-    with pytest.raises(InputError, match="too long"):
-        _without_oldest_exchange([system, question], "")
+    assert without_oldest_exchange(cut) == [system, question]
+    assert without_oldest_exchange([system, question]) is None
 
 
 def test_a_question_that_no_cutting_makes_fit_is_told(services):

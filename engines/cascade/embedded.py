@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from engines import speaker
-from engines.base import EngineInfo, Models
-from engines.cascade.engine import SPOKEN_PROMPT, Cascade, Parts
+from engines.base import Models
+from engines.cascade.engine import SPOKEN_PROMPT, Cascade
 from engines.cascade.hibari import Hibari
+from engines.cascade.kit import ChatPart, Kit, RecognizerPart, SynthesizerPart
 from engines.cascade.llama import Llama
 from engines.cascade.moonshine import Moonshine
 from engines.cascade.whisper import Whisper
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 #: Names under which the parts are borrowed.
 MOONSHINE, WHISPER, CHAT, HIBARI = "moonshine-tiny-en", "whisper-base", "chat", "hibari"
-PARTS = Parts({"en": MOONSHINE, "": WHISPER}, CHAT, HIBARI, encoder=speaker.NAME)
 
 #: Chat models of the table by the word on the command line.
 DEFAULT_CHAT, SMALL_CHAT = "qwen2.5-1.5b", "smollm2-135m"
@@ -43,48 +43,29 @@ MEMORY = {
 #: What a GGUF file takes beside its own size: context, repacked weights.
 CHAT_MARGIN = 700 * MEGABYTE
 
-INFO = EngineInfo(
-    name="embedded",
-    title="Embedded (CPU)",
-    tasks=frozenset({"asr", "tts", "sqa", "text"}),
-    hears=("en", "*"),
-    speaks=("en",),
-    voices=Hibari.voices,
-    rate=Hibari.rate,
-    reference="match",
-    notes="Hears English at once (Moonshine) and 99 languages a little later (Whisper base). "
-    "Speaks English, in one voice, which it can move towards another (pitch, formants, spectrum): "
-    "that is no clone. A small chat model: fluent, often right, not to be relied on.",
-)
 
-
-def engine(models: Models) -> Cascade:
-    """The embedded engine over the models of `specs`."""
-    return Cascade(INFO, PARTS, models)
-
-
-def specs(settings: Settings, store: Store) -> tuple[ModelSpec, ...]:
-    """The models of the embedded engine, in the order in which they are best warmed.
-
-    Raises:
-        InputError: If the chat model in the settings is neither a file nor a Hub id.
-    """
-    threads = settings.model_threads
-
-    def spec(name: str, title: str, memory: int, load: Callable[[LoadReport], Any]) -> ModelSpec:
-        return ModelSpec(name=name, title=title, device="cpu", memory=memory, load=load)
-
+def _recognizers(settings: Settings, store: Store) -> tuple[ModelSpec, ...]:
     def whisper(report: LoadReport) -> Whisper:
-        return Whisper(fetch(store, "whisper-base", report), threads)
+        return Whisper(fetch(store, "whisper-base", report), settings.model_threads)
 
-    chat, chat_memory = _chat(settings, store, threads)
     return (
-        spec(HIBARI, "hibari", MEMORY[HIBARI], lambda report: Hibari()),
-        spec(MOONSHINE, "Moonshine tiny", MEMORY[MOONSHINE], lambda report: Moonshine()),
-        spec(CHAT, "Chat model", chat_memory, chat),
-        spec(WHISPER, "Whisper base", MEMORY[WHISPER], whisper),
-        speaker.spec(store),
+        _spec(MOONSHINE, "Moonshine tiny", MEMORY[MOONSHINE], lambda report: Moonshine()),
+        _spec(WHISPER, "Whisper base", MEMORY[WHISPER], whisper),
     )
+
+
+def _chat_model(settings: Settings, store: Store) -> tuple[ModelSpec, ...]:
+    load, memory = _chat(settings, store, settings.model_threads)
+    return (_spec(CHAT, "Chat model", memory, load),)
+
+
+def _synthesizer(settings: Settings, store: Store) -> tuple[ModelSpec, ...]:
+    made = _spec(HIBARI, "hibari", MEMORY[HIBARI], lambda report: Hibari())
+    return made, speaker.spec(store)
+
+
+def _spec(name: str, title: str, memory: int, load: Callable[[LoadReport], Any]) -> ModelSpec:
+    return ModelSpec(name=name, title=title, device="cpu", memory=memory, load=load)
 
 
 def _missing(settings: Settings, store: Store) -> int:
@@ -129,3 +110,33 @@ def _chat(
     # A model on the Hub says how large it is only when asked, and nobody waits for that here.
     size = key.path.stat().st_size if hasattr(key, "path") else MEMORY[DEFAULT_CHAT]
     return lambda report: open_model(key, key.name, report), size + CHAT_MARGIN
+
+
+RECOGNIZER = RecognizerPart({"en": MOONSHINE, "": WHISPER}, ("en", "*"), _recognizers)
+CHAT_MODEL = ChatPart(CHAT, _chat_model)
+SYNTHESIZER = SynthesizerPart(
+    HIBARI, ("en",), Hibari.voices, Hibari.rate, _synthesizer, "match", speaker.NAME
+)
+KIT = Kit(RECOGNIZER, CHAT_MODEL, SYNTHESIZER)
+PARTS = KIT.parts
+INFO = KIT.info(
+    "embedded",
+    "Embedded (CPU)",
+    "Hears English at once (Moonshine) and 99 languages a little later (Whisper base). "
+    "Speaks English, in one voice, which it can move towards another (pitch, formants, spectrum): "
+    "that is no clone. A small chat model: fluent, often right, not to be relied on.",
+)
+
+
+def engine(models: Models) -> Cascade:
+    """The embedded engine over the models of `specs`."""
+    return Cascade(INFO, PARTS, models)
+
+
+def specs(settings: Settings, store: Store) -> tuple[ModelSpec, ...]:
+    """The models of the embedded engine, in the order in which they are best warmed.
+
+    Raises:
+        InputError: If the chat model in the settings is neither a file nor a Hub id.
+    """
+    return KIT.specs(settings, store)

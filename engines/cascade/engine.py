@@ -6,10 +6,11 @@ are borrowed by name for each request, so a part that is still being loaded
 delays only the tasks that need it.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from engines.base import (
     Event,
     Finished,
     Models,
+    Notice,
     Reference,
     Sampling,
     Span,
@@ -30,20 +32,24 @@ from engines.base import (
     Transcript,
     Turn,
     Usage,
+    Wishes,
 )
+from engines.cascade.delivery import Delivery, Pieces, WholeClauses
 from engines.cascade.matched import VoiceMatching
 from engines.cascade.parts import (
     Attentive,
+    Bound,
     ChatModel,
+    Listing,
     Prompt,
     ReadingAhead,
     Recognizer,
-    Synthesizer,
+    StreamingSynthesizer,
 )
 from engines.cascade.stages import Stages
-from errors import InputError
-from speech.pcm import Audio, concatenate, silence
-from speech.seams import pause_after, trim
+from engines.images import Image
+from errors import CancelledError, InputError, ParleyError
+from speech.pcm import Audio
 from speech.segments import no_speech_message, split
 from speech.sentences import spoken_clauses
 from speech.spoken import paragraphs
@@ -55,8 +61,6 @@ SPOKEN_PROMPT = (
 )
 TEXT_PROMPT = "You are a helpful assistant."
 
-#: Silence before a reply, seconds: as much as a soft consonant needs to begin.
-LEAD = 0.008
 #: Marks that end a sentence.
 _ENDINGS = " .,?!…。？！"
 
@@ -76,7 +80,7 @@ class Parts:
             a reference; None where it never is.
     """
 
-    recognizers: dict[str, str]
+    recognizers: Mapping[str, str]
     chat: str
     synthesizer: str
     encoder: str | None = None
@@ -94,6 +98,18 @@ class Cascade:
         self._parts = parts
         self._models = models
         self._matching = VoiceMatching()
+        self._wishes = Wishes()
+
+    def adapted(self, wishes: Wishes) -> "Cascade":
+        """The same cascade as a session wishes it; see `Adaptable`."""
+        adapted = copy(self)
+        adapted._wishes = wishes
+        return adapted
+
+    def choices(self, wishes: Wishes, cancel: Cancel) -> tuple[str, ...]:
+        """Chat models of the server, where the chat model lies on one; see `Adaptable`."""
+        with self.adapted(wishes)._use(self._parts.chat, cancel=cancel) as (chat,):
+            return chat.choices() if isinstance(chat, Listing) else ()
 
     @property
     def info(self) -> EngineInfo:
@@ -115,21 +131,24 @@ class Cascade:
     ) -> Iterator[Event]:
         """Recognize speech; see `SpeechEngine`."""
         name = self._parts.recognizer(language)
-        with self._models.use(name, cancel=cancel) as (recognizer,):
-            yield from _transcribe(recognizer, audio, language, cancel)
+        notices = _Notices()
+        with self._use(name, cancel=cancel, tell=notices.add) as (recognizer,):
+            yield from _transcribe(recognizer, audio, language, cancel, notices)
 
     def transcribe_words(
         self, audio: Audio, *, language: str | None = None, prompt: str = "", cancel: Cancel
     ) -> Iterator[Event]:
         """Recognize speech word by word; see `Detailing`."""
         name = self._parts.recognizer(None)
-        with self._models.use(name, cancel=cancel) as (recognizer,):
+        notices = _Notices()
+        with self._use(name, cancel=cancel, tell=notices.add) as (recognizer,):
             if not isinstance(recognizer, Attentive):
                 raise InputError(
                     f"The recognizer of {self._info.title} times no words and takes no prompt. "
                     "Choose another engine, or ask without them."
                 )
-            yield from _transcribe(recognizer.expecting(prompt), audio, language, cancel)
+            attentive = recognizer.expecting(prompt)
+            yield from _transcribe(attentive, audio, language, cancel, notices)
 
     def speak(
         self,
@@ -141,7 +160,11 @@ class Cascade:
     ) -> Iterator[Event]:
         """Synthesize speech; see `SpeechEngine`."""
         self._check(voice)
-        with self._speaker(voice, seed, cancel) as speaker, Stages(cancel) as stages:
+        notices = _Notices()
+        with (
+            self._delivery(voice, seed, cancel, notices.add) as speaker,
+            Stages(cancel) as stages,
+        ):
             watch = Stopwatch()
             clauses = stages.run(
                 "cutting the text",
@@ -149,7 +172,9 @@ class Cascade:
             )
             events = stages.run("speech synthesis", _each(lambda: speaker.speak(clauses)))
             for event in stages.read(events):
-                watch.mark("first_audio")
+                if isinstance(event, AudioChunk):
+                    watch.mark("first_audio")
+                yield from notices.new()
                 yield event
             if not speaker.seconds:
                 raise InputError(
@@ -171,14 +196,17 @@ class Cascade:
     ) -> Iterator[Event]:
         """Answer a turn; see `SpeechEngine`."""
         self._check(voice)
-        if turn.audio is None and not turn.text.strip():
+        if turn.audio is None and not turn.text.strip() and not turn.images:
             raise InputError("There is nothing to answer. Say or type something first.")
         names = [self._parts.chat]
         if turn.audio is not None:
             names.append(self._parts.recognizer(language))
+        notices = _Notices()
+        tell = notices.add
+        delivery = self._delivery(voice, sampling.seed, cancel, tell) if spoken else nullcontext()
         with (
-            self._models.use(*names, cancel=cancel) as models,
-            self._speaker(voice, sampling.seed, cancel) if spoken else nullcontext() as speaker,
+            self._use(*names, cancel=cancel, tell=tell) as models,
+            delivery as speaker,
             Stages(cancel) as stages,
         ):
             borrowed = dict(zip(names, models, strict=True))
@@ -191,7 +219,9 @@ class Cascade:
                 chat=borrowed[self._parts.chat],
                 speaker=speaker,
             )
-            yield from reply.run(stages)
+            for event in reply.run(stages):
+                yield from notices.new()
+                yield event
 
     def prepare(
         self,
@@ -204,7 +234,7 @@ class Cascade:
     ) -> Generator[Transcript]:
         """Recognize what was said so far and read it to the chat model; see `Anticipating`."""
         names = (self._parts.recognizer(language), self._parts.chat)
-        with self._models.use(*names, cancel=cancel) as (recognizer, chat):
+        with self._use(*names, cancel=cancel) as (recognizer, chat):
             heard = ""
             if turn.audio is not None:
                 parts = []
@@ -222,32 +252,72 @@ class Cascade:
     def learn(self, reference: Reference, *, cancel: Cancel) -> None:
         """Find out how to come near a reference; see `Learning`."""
         self._check(reference)
-        with self._speaker(reference, None, cancel):
+        with self._delivery(reference, None, cancel):
             pass
 
     @contextmanager
-    def _speaker(
-        self, voice: str | Reference | None, seed: int | None, cancel: Cancel
-    ) -> Iterator["_Speaker"]:
+    def _use(
+        self, *names: str, cancel: Cancel, tell: Callable[[str], None] = lambda text: None
+    ) -> Iterator[tuple[Any, ...]]:
+        """Borrow models; those on other machines are told for whom they work."""
+        with self._models.use(*names, cancel=cancel) as models:
+            yield tuple(
+                model.bound(self._wishes, cancel, tell) if isinstance(model, Bound) else model
+                for model in models
+            )
+
+    @contextmanager
+    def _delivery(
+        self,
+        voice: str | Reference | None,
+        seed: int | None,
+        cancel: Cancel,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> Iterator[Delivery]:
         """What speaks one reply in a voice, with the models that it takes."""
         own = self._info.voices[0].name
-        if not isinstance(voice, Reference):
-            with self._models.use(self._parts.synthesizer, cancel=cancel) as (synthesizer,):
-                yield _Speaker(synthesizer, voice or own, seed)
-            return
-        assert self._parts.encoder is not None
-        names = (self._parts.synthesizer, self._parts.encoder)
-        with self._models.use(*names, cancel=cancel) as (synthesizer, encoder):
-            move = self._matching.mover(synthesizer, own, voice, encoder, cancel)
-            yield _Speaker(synthesizer, own, seed, move)
+        random = np.random.default_rng(seed)
+        names = [self._parts.synthesizer]
+        matched = isinstance(voice, Reference) and self._parts.encoder is not None
+        if matched:
+            assert self._parts.encoder is not None
+            names.append(self._parts.encoder)
+        with self._use(*names, cancel=cancel, tell=tell) as (synthesizer, *encoder):
+            if isinstance(synthesizer, StreamingSynthesizer):
+                style = self._wishes.style
+                begun = synthesizer.begin(voice or own, style=style, random=random, cancel=cancel)
+                with begun as reply:
+                    yield Pieces(reply, synthesizer.rate)
+            elif isinstance(voice, Reference):
+                move = self._matching.mover(synthesizer, own, voice, encoder[0], cancel)
+                yield WholeClauses(synthesizer, own, random, move)
+            else:
+                yield WholeClauses(synthesizer, voice or own, random)
 
     def _check(self, voice: str | Reference | None) -> None:
         names = [own.name for own in self._info.voices]
         if isinstance(voice, Reference):
-            if self._parts.encoder is None:
+            if self._info.reference is None:
                 raise InputError(self._info.unmatched)
         elif voice is not None and voice not in names:
             raise InputError(f"There is no voice {voice!r}. Voices: {', '.join(names)}.")
+
+
+class _Notices:
+    """What the session should know of one request, each thing once."""
+
+    def __init__(self) -> None:
+        self._told = list[str]()
+        self._given = 0
+
+    def add(self, text: str) -> None:
+        if text not in self._told:
+            self._told.append(text)
+
+    def new(self) -> Iterator[Notice]:
+        while self._given < len(self._told):
+            self._given += 1
+            yield Notice(self._told[self._given - 1])
 
 
 @dataclass
@@ -260,8 +330,9 @@ class _Reply:
     language: str | None
     recognizer: Recognizer | None
     chat: ChatModel
-    speaker: "_Speaker | None"
+    speaker: Delivery | None
     usage: Usage = field(default_factory=Usage)
+    broken_off: ParleyError | None = None
 
     def run(self, stages: Stages) -> Iterator[Event]:
         watch = Stopwatch()
@@ -276,25 +347,40 @@ class _Reply:
 
     def _answer(self, stages: Stages, put: Put, watch: Stopwatch) -> None:
         question = self._question(put, stages.stop, watch)
-        prompts = _prompts(self.conversation, question, spoken=self.speaker is not None)
+        spoken = self.speaker is not None
+        prompts = _prompts(self.conversation, question, self.turn.images, spoken=spoken)
+        said = False
 
         def write(hand_on: Callable[[str], None]) -> None:
             def take(text: str) -> None:
+                nonlocal said
+                said = True
                 watch.mark("first_token")
                 put(TextDelta(text))
                 hand_on(text)
 
-            self.usage = self.chat.reply(prompts, self.sampling, take, stages.stop)
+            try:
+                self.usage = self.chat.reply(prompts, self.sampling, take, stages.stop)
+            except CancelledError:
+                raise
+            except ParleyError as error:
+                if not said:
+                    raise
+                # What has come of the answer is spoken before anybody hears of this.
+                self.broken_off = error
 
         tokens = stages.run("the chat model", write, size=256)
         if self.speaker is None:
             for _ in tokens:
                 pass
-            return
-        clauses = stages.run("cutting the text", _each(lambda: spoken_clauses(tokens)))
-        for clause in self.speaker.speak(_marked(clauses, watch)):
-            watch.mark("first_audio")
-            put(clause)
+        else:
+            clauses = stages.run("cutting the text", _each(lambda: spoken_clauses(tokens)))
+            for event in self.speaker.speak(_marked(clauses, watch)):
+                if isinstance(event, AudioChunk):
+                    watch.mark("first_audio")
+                put(event)
+        if self.broken_off is not None:
+            raise self.broken_off
 
     def _question(self, put: Put, cancel: Cancel, watch: Stopwatch) -> str:
         heard = ""
@@ -306,55 +392,31 @@ class _Reply:
         return self.turn.question(heard)
 
 
-class _Speaker:
-    """Speaks the clauses of one reply as one seamless piece."""
-
-    def __init__(
-        self,
-        synthesizer: Synthesizer,
-        voice: str,
-        seed: int | None,
-        move: Callable[[Audio], Audio] = lambda audio: audio,
-    ) -> None:
-        self._synthesizer = synthesizer
-        self._voice = voice
-        self._move = move
-        self._random = np.random.default_rng(seed)
-        self.seconds = 0.0
-
-    def speak(self, clauses: Iterable[str]) -> Iterator[AudioChunk]:
-        """One chunk a clause, each but the last ending in the pause its punctuation asks for."""
-        pause = 0.0
-        for clause in clauses:
-            # Nobody hears the silence before a reply; they wait for its end.
-            lead = None if self.seconds else LEAD
-            made = self._synthesizer.synthesize(clause, self._voice, self._random)
-            spoken = trim(made, lead=lead)
-            if not len(spoken):
-                continue
-            audio = concatenate([silence(pause, spoken.rate), self._move(spoken)])
-            pause = pause_after(clause)
-            self.seconds += audio.seconds
-            yield AudioChunk(audio, clause)
-
-
-def _prompts(conversation: Conversation, question: str, *, spoken: bool) -> list[Prompt]:
+def _prompts(
+    conversation: Conversation, question: str, images: tuple[Image, ...] = (), *, spoken: bool
+) -> list[Prompt]:
     own = SPOKEN_PROMPT if spoken else TEXT_PROMPT
-    history = [Prompt(message.role, message.text) for message in conversation.visible()]
+    said = conversation.visible()
+    history = [Prompt(message.role, message.text, message.images) for message in said]
     return [
         Prompt("system", conversation.system.strip() or own),
         *history,
-        Prompt("user", question),
+        Prompt("user", question, images),
     ]
 
 
 def _transcribe(
-    recognizer: Recognizer, audio: Audio, language: str | None, cancel: Cancel
+    recognizer: Recognizer,
+    audio: Audio,
+    language: str | None,
+    cancel: Cancel,
+    notices: _Notices,
 ) -> Iterator[Event]:
     watch = Stopwatch()
     for transcript in _recognize(recognizer, audio, language, cancel):
         if transcript.final:
             watch.mark("recognized")
+        yield from notices.new()
         yield transcript
     yield Finished(watch.timings(audio.seconds))
 

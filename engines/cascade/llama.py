@@ -4,7 +4,6 @@ Source: https://github.com/xorbitsai/xllamacpp (MIT), which carries the server
 of llama.cpp: continuous batching, prompt cache, OpenAI-style chunks.
 """
 
-import re
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from engines.base import Cancel, Sampling, Usage
 from engines.cascade.parts import Prompt
+from engines.cascade.prompts import as_text, without_oldest_exchange
 from engines.cascade.slots import Slot, Slots
 from errors import EngineError, InputError
 
@@ -25,9 +25,6 @@ PROMPT_STEP = 16
 #: A dialogue that lost its oldest messages keeps what was read of the others, if it is
 #: at least so many tokens in a row.
 SHIFTED = 32
-#: As chat templates write them: <|im_end|> (Qwen, SmolLM2, Phi), <|eot_id|> (Llama 3),
-#: <start_of_turn> (Gemma), <s>, [INST] (Llama 2, Mistral).
-CONTROL_TOKEN = re.compile(r"<\|.|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>|\[/?INST\]")
 
 
 class Llama:
@@ -89,7 +86,12 @@ class Llama:
                 self._server.handle_chat_completions(_request(prompts, sampling, slot), stream)
             if not stream.too_long:
                 return stream.finish()
-            prompts = _without_oldest_exchange(prompts, stream.too_long)
+            if (shorter := without_oldest_exchange(prompts)) is None:
+                raise InputError(
+                    f"This is too long for the chat model ({stream.too_long}). "
+                    "Shorten the text, or the system prompt."
+                )
+            prompts = shorter
 
 
 class _Stream:
@@ -136,7 +138,7 @@ class _Stream:
 def _request(prompts: Sequence[Prompt], sampling: Sampling, slot: Slot) -> dict[str, Any]:
     seed = sampling.seed if sampling.seed is not None else secrets.randbits(31)
     return {
-        "messages": [{"role": prompt.role, "content": _text(prompt.text)} for prompt in prompts],
+        "messages": [{"role": prompt.role, "content": as_text(prompt.text)} for prompt in prompts],
         "temperature": sampling.temperature,
         "max_tokens": sampling.max_tokens,
         "seed": seed,
@@ -150,18 +152,3 @@ def _request(prompts: Sequence[Prompt], sampling: Sampling, slot: Slot) -> dict[
         # Progress chunks let a cancel through while the prompt is still being read.
         "return_progress": True,
     }
-
-
-def _text(text: str) -> str:
-    """Text whose control tokens are text: typed ones would end the message and begin another."""
-    return CONTROL_TOKEN.sub(lambda token: f"{token[0][0]} {token[0][1:]}", text)
-
-
-def _without_oldest_exchange(prompts: list[Prompt], sizes: str) -> list[Prompt]:
-    first = 1 if prompts[0].role == "system" else 0
-    if len(prompts) - first <= 1:
-        raise InputError(
-            f"This is too long for the chat model ({sizes}). "
-            "Shorten the text, or the system prompt."
-        )
-    return prompts[:first] + prompts[first + 2 :]

@@ -1,0 +1,1 @@
+"""Parts of engines, and engines, that lie on other machines."""
