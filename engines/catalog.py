@@ -103,10 +103,10 @@ def entries(settings: Settings) -> tuple[Entry, ...]:
 
 def _set_up(engine: config.Engine) -> Entry:
     hosts = ", ".join(service.remote.host for service in engine.services)
-    licence = "As the server's models have it"
-    notes = engine.notes or f"What is said goes to {hosts}."
-    if engine.realtime is not None:
-        raise InputError("Engines over realtime are not there yet.")
+    licence, needs = "As the server's models have it", f"A server at {hosts}"
+    if (whole := parts.realtime(engine)) is not None:
+        info, specs, build = whole
+        return Entry(info, licence, needs, specs, build)
     return cascade(
         engine.name,
         engine.called,
@@ -114,8 +114,8 @@ def _set_up(engine: config.Engine) -> Entry:
         parts.chat(engine) or _named(CHAT_MODELS, engine.chat, engine),
         parts.synthesizer(engine) or _named(SYNTHESIZERS, engine.synthesizer, engine),
         licence=licence,
-        needs=f"A server at {hosts}",
-        notes=notes,
+        needs=needs,
+        notes=engine.notes or f"What is said goes to {hosts}.",
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from engines.base import Voice, Wish
+from engines.base import EngineInfo, Models, SpeechEngine, Voice, Wish
 from engines.cascade.kit import ChatPart, RecognizerPart, Specs, SynthesizerPart
 from engines.remote.config import (
     PCM_RATE,
@@ -13,6 +13,7 @@ from engines.remote.config import (
     Service,
     SynthesizerService,
 )
+from engines.remote.realtime import Realtime
 from model_spec import LoadReport, ModelSpec
 
 #: Of their own they take no memory here worth counting.
@@ -88,3 +89,31 @@ def _specs(name: str, title: str, service: Service, load: Callable[[], Any]) -> 
 
     spec = ModelSpec(name, f"{title} at {service.remote.host}", DEVICE, MEMORY, loaded)
     return lambda settings, store: (spec,)
+
+
+def realtime(engine: Engine) -> tuple[EngineInfo, Specs, Callable[[Models], SpeechEngine]] | None:
+    """An engine that lies elsewhere as a whole: what it is, needs, and what makes it."""
+    service = engine.realtime
+    if service is None:
+        return None
+
+    def load() -> Any:
+        from engines.remote.servers import Servers  # noqa: PLC0415
+
+        return Servers(service.remote)
+
+    line = f"{engine.name} realtime"
+    info = EngineInfo(
+        name=engine.name,
+        title=engine.called,
+        tasks=frozenset({"sqa", "text"}),
+        hears=("*",),
+        speaks=("*",),
+        voices=tuple(Voice(name, "*", name) for name in service.voices),
+        rate=PCM_RATE,
+        can_see=service.sees,
+        wishes=frozenset({"key", "model"}),
+        notes=engine.notes or f"Everything is said to {service.remote.host}, which answers.",
+    )
+    specs = _specs(line, "Conversation", service, load)
+    return info, specs, lambda models: Realtime(info, line, service.model, models)

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import openai
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from errors import EngineError, InputError, ParleyError, UnavailableError
 
@@ -69,12 +70,12 @@ def understood(
         timeout: Seconds after which nothing came.
         begun: Part of the answer was there.
     """
-    if isinstance(error, openai.APIStatusError):
-        return _by_status(error, where, _quoted(error, key))
-    if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
+    if isinstance(error, openai.APIStatusError | InvalidStatus):
+        return _by_status(error, where, key)
+    if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException | TimeoutError):
         told = f"The server at {where} did not answer within {timeout:.0f} s. It may be busy."
         return RemoteError(UnavailableError(told), elsewhere=True)
-    if isinstance(error, openai.APIConnectionError | httpx2.HTTPError):
+    if isinstance(error, openai.APIConnectionError | httpx2.HTTPError | ConnectionClosed | OSError):
         if begun:
             return RemoteError(EngineError(f"The connection to {where} broke."))
         told = f"No server answers at {where}. Start it, or correct the address."
@@ -94,9 +95,18 @@ def malformed(where: str) -> RemoteError:
     return RemoteError(EngineError(told))
 
 
-def _by_status(error: openai.APIStatusError, where: str, quoted: str) -> RemoteError:
-    status = error.status_code
-    refused = ""
+def _refusal(
+    status: int, where: str, quoted: str, *, field: str = "", after: float = 0.0
+) -> RemoteError:
+    """What an HTTP status means, where no more is known.
+
+    Args:
+        status: 400 and up.
+        where: The address, as it may be shown.
+        quoted: What the server says, with the punctuation before it.
+        field: Of the request, that is wrong.
+        after: Seconds that the server asks to wait.
+    """
     if status in _KEY:
         # Servers quote part of the key, so they are not quoted.
         told: ParleyError = UnavailableError(
@@ -114,20 +124,26 @@ def _by_status(error: openai.APIStatusError, where: str, quoted: str) -> RemoteE
         )
     elif status >= _BROKEN:
         told = EngineError(f"The server at {where} failed with status {status}{quoted}")
-    elif _is_too_long(error.body, quoted):
-        return _too_long(where, quoted)
     else:
         told = InputError(f"The server at {where} refuses this{quoted}")
-        refused = f"{error.param or ''} {quoted}"
     later = status == _BUSY or status >= _BROKEN
     return RemoteError(
         told,
         elsewhere=later,
         again=later,
-        after=_after(error) if later else 0.0,
-        refused=refused,
+        after=after if later else 0.0,
+        refused=f"{field} {quoted}" if isinstance(told, InputError) else "",
         unknown=status == _UNKNOWN,
     )
+
+
+def _by_status(error: openai.APIStatusError | InvalidStatus, where: str, key: str) -> RemoteError:
+    if isinstance(error, InvalidStatus):  # Of a WebSocket that was not let in.
+        return _refusal(error.response.status_code, where, ".")
+    status, quoted = error.status_code, _quoted(error, key)
+    if status not in (*_KEY, _UNKNOWN, _BUSY) and _is_too_long(error.body, quoted):
+        return _too_long(where, quoted)
+    return _refusal(status, where, quoted, field=error.param or "", after=_after(error))
 
 
 def _amid(error: openai.APIError, where: str, quoted: str) -> RemoteError:
