@@ -93,12 +93,14 @@ class Servers:
         self, request: Callable[[Any], AsyncGenerator[T]], errand: Errand
     ) -> AsyncGenerator[T]:
         last: RemoteError | None = None
+        told = False
         for pause in (*PAUSES, None):
             for url in self._order():
                 async with aclosing(self._once(url, request, errand)) as items:
                     try:
                         async for item in items:
-                            if url != self.remote.urls[0]:
+                            if url != self.remote.urls[0] and not told:
+                                told = True
                                 self._tell(errand, url)
                             yield item
                     except RemoteError as error:
