@@ -33,6 +33,7 @@ class RemoteRecognizer:
         self._servers = Servers(remote)
         self._model = model
         self._takes_key = takes_key
+        self._prompt = ""
         self._errand = Errand()
 
     def bound(
@@ -42,6 +43,12 @@ class RemoteRecognizer:
         bound = copy(self)
         bound._errand = Errand(cancel, wishes.key if self._takes_key else "", tell)
         return bound
+
+    def expecting(self, prompt: str) -> "RemoteRecognizer":
+        """The same recognizer after a text that may have come before; see `Attentive`."""
+        expecting = copy(self)
+        expecting._prompt = prompt
+        return expecting
 
     def close(self) -> None:
         """Close the connections."""
@@ -60,6 +67,8 @@ class RemoteRecognizer:
 
     def _asked(self, clip: bytes, language: str | None, form: dict[str, Any]) -> Recognized:
         known = {"language": language} if language else {}
+        if self._prompt:
+            known["prompt"] = self._prompt
 
         async def request(client: Any) -> AsyncGenerator[Recognized]:
             answer = await client.audio.transcriptions.with_raw_response.create(
