@@ -66,6 +66,7 @@ class Snapshot:
         dtype: torch.dtype,
         names: Mapping[str, str] | None = None,
         ignored: str = "",
+        finish: Callable[[nn.Module], None] | None = None,
         on_progress: Callable[[int], None] | None = None,
         cancel: Cancel | None = None,
     ) -> None:
@@ -78,6 +79,7 @@ class Snapshot:
             names: Name in the folder of each name in the module, where they differ.
             ignored: A regular expression; tensors of the folder whose whole name matches belong
                 to somebody else.
+            finish: Called with each layer once its weight is there, such as to round it.
             on_progress: Told the bytes read so far.
             cancel: Looked at before each tensor.
 
@@ -99,6 +101,8 @@ class Snapshot:
                         cancel.check()
                     own = wanted[name][0]
                     _assign(module, own, self._read(tensors, name, device, dtype))
+                    if finish is not None and own.endswith("weight"):
+                        finish(module.get_submodule(own.rpartition(".")[0]))
                     done += self._sizes[name]
                     if on_progress is not None:
                         on_progress(done)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from engines.base import Cancel
+from engines.native.quantization import Precision, rounding
 from engines.native.snapshot import Snapshot
 from engines.vita_audio.config import LanguageConfig
 from engines.vita_audio.language_model import LanguageModel
@@ -19,6 +20,7 @@ def load_language_model(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.bfloat16,
+    precision: Precision = "full",
     on_progress: Callable[[int], None] | None = None,
     cancel: Cancel | None = None,
 ) -> LanguageModel:
@@ -28,13 +30,16 @@ def load_language_model(
         folder: A snapshot as on the Hub.
         device: Where it runs.
         dtype: In what it computes.
+        precision: Of the weights of linear layers; int8 and int4 take torchao.
         on_progress: Told the bytes read so far.
         cancel: Stops the load between two tensors.
 
     Raises:
         CheckpointError: If a file or tensor is absent, unknown, damaged or of the wrong shape.
+        UnavailableError: If the precision cannot be had here.
         CancelledError: If `cancel` was set.
     """
+    finish = rounding(precision, device, dtype)
     config = LanguageConfig.read(folder)
     with torch.device("meta"):
         model = LanguageModel(config)
@@ -43,6 +48,7 @@ def load_language_model(
         device=device,
         dtype=dtype,
         ignored=ENCODER_TENSORS if config.hears == "embeddings" else "",
+        finish=finish,
         on_progress=on_progress,
         cancel=cancel,
     )
