@@ -12,7 +12,7 @@ from engines.base import Cancel
 from engines.native.sampling import Drawing
 from engines.native.steps import Steps
 from engines.vita_audio import generation
-from engines.vita_audio.decoding import Decoding
+from engines.vita_audio.fast import FastDecoding
 from engines.vita_audio.generation import Generation
 from engines.vita_audio.schedule import BALANCE, BOOST, TURBO, VANILLA
 from errors import CancelledError
@@ -44,17 +44,17 @@ def decodings(monkeypatch):
     """Weak references to the state of every reply, and whose steps ran in which order."""
     made, order = [], []
 
-    class Watched(Decoding):
+    class Watched(FastDecoding):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
             self.number = len(made)
             made.append(weakref.ref(self))
 
-        def advance(self):
+        def step(self):
             order.append(self.number)
-            return super().advance()
+            return super().step()
 
-    monkeypatch.setattr(generation, "Decoding", Watched)
+    monkeypatch.setattr(generation, "FastDecoding", Watched)
     return made, order
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from engines.vita_audio.attention import causal_mask
-from engines.vita_audio.cache import Caches
+from engines.vita_audio.cache import Caches, LayerCache
 from engines.vita_audio.language_model import LanguageModel
 from engines.vita_audio.schedule import VANILLA, Schedule
 from errors import InputError
@@ -136,7 +136,7 @@ class Decoding:
         hidden = torch.cat(self._outputs[head], dim=1)
         self._outputs[head].clear()
         rows, shift = hidden.shape[1], head + 1
-        past = self._caches.layers[self._model.config.layers + head].length
+        past = self._head_layer(head).length
         start, end = past + shift, past + rows + shift
         out = self._model.head(
             head,
@@ -148,6 +148,9 @@ class Decoding:
         )
         self._keep(head + 1, out)
         return out
+
+    def _head_layer(self, head: int) -> LayerCache:
+        return self._caches.layers[self._model.config.layers + head]
 
     def _keep(self, place: int, rows: Tensor) -> None:
         if place < self._kept:

@@ -6,24 +6,32 @@
                                    cancel=cancel):
         ...
 
-Every request has a `Decoding` and random numbers of its own, both gone when it ends.
+Every request has a `FastDecoding` and random numbers of its own, both gone when it ends.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import closing
 
 from torch import Tensor
 
 from engines.base import Cancel
 from engines.native.sampling import Drawing, Sampler
 from engines.native.steps import Steps
-from engines.vita_audio.decoding import Decoding
+from engines.vita_audio.fast import FastDecoding
 from engines.vita_audio.language_model import LanguageModel
 from engines.vita_audio.schedule import VANILLA, Schedule
+from engines.vita_audio.seat import Seat
 from errors import InputError, UnavailableError
 
 #: Tokens of a prompt that are read in one step: few enough that others do not wait long, enough
 #: that reading the weights for them does not count.
 _PIECE = {"cpu": 128, "cuda": 1024}
+
+
+#: Tokens for which a place with CUDA graphs is kept, unless told otherwise: some minutes of speech.
+#: Every step attends to all of it, so more would cost time.
+SEAT = 4096
 
 
 class WindowFullError(UnavailableError):
@@ -38,12 +46,24 @@ class Generation:
         steps: Where the steps of all requests run.
         window: Most tokens of prompt and reply together, which bounds the memory of a request
             (`bytes_per_token` each); at most what the model was trained on. 0: that.
+        codes: First and one past the last id of what speech is made of, with its markers and the
+            end of a reply: lets the heads guess (see `fast`). Never changes a token.
+        seat: Tokens of a conversation for which a place with CUDA graphs is kept, for as many
+            requests as were there at once; 0: none; None: `SEAT` on a GPU.
 
     Raises:
         InputError: If the window is longer than the model's.
     """
 
-    def __init__(self, model: LanguageModel, steps: Steps, *, window: int = 0) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        steps: Steps,
+        *,
+        window: int = 0,
+        codes: tuple[int, int] | None = None,
+        seat: int | None = None,
+    ) -> None:
         if window > model.config.window:
             raise InputError(
                 f"A window of {window} tokens is more than the model's {model.config.window}."
@@ -51,6 +71,11 @@ class Generation:
         self.model = model
         self.window = window or model.config.window
         self._steps = steps
+        self._codes = codes
+        wanted = (SEAT if model.device.type == "cuda" else 0) if seat is None else seat
+        # Attention wants the length of a mask to be a multiple of 16.
+        self._seat_rows = -(-min(wanted, self.window) // 16) * 16
+        self._seats: deque[Seat] = deque()  # Those that nobody uses now.
 
     @property
     def bytes_per_token(self) -> int:
@@ -98,10 +123,13 @@ class Generation:
             prompt, embeddings, mode, drawing, seed, frozenset(stop), min(max_tokens, room)
         )
         ended = False
-        for tokens in self._steps.run(replies, cancel=cancel, on_position=on_position):
-            for token in tokens:
-                yield token
-                ended = token in stop
+        # Closed here, not when the frame of an error is: what a reply held is free at once.
+        with closing(self._steps.run(replies, cancel=cancel, on_position=on_position)) as made:
+            for tokens in made:
+                for token in tokens:
+                    cancel.check()
+                    yield token
+                    ended = token in stop
         if not ended and max_tokens > room:
             raise WindowFullError(
                 f"The reply stopped at {self.window} tokens, which is all that is kept of a "
@@ -119,8 +147,25 @@ class Generation:
         most: int,
     ) -> Iterator[tuple[int, ...]]:
         """The steps of a reply, each with the tokens that it made."""
+        seat = self._seat()
+        try:
+            yield from self._follow(
+                self._decoding(prompt, embeddings, mode, drawing, seed, seat), stop, most
+            )
+        finally:
+            if seat is not None:
+                self._seats.append(seat)
+
+    def _decoding(
+        self,
+        prompt: Sequence[int],
+        embeddings: Tensor | None,
+        mode: Schedule,
+        drawing: Drawing,
+        seed: int | None,
+        seat: Seat | None,
+    ) -> FastDecoding:
         model = self.model
-        decoding = Decoding(model, prompt, embeddings=embeddings, schedule=mode)
         sampler = Sampler(
             drawing,
             vocabulary=model.config.vocabulary,
@@ -128,13 +173,32 @@ class Generation:
             seed=seed,
             device=model.device,
         )
-        piece = _PIECE.get(model.device.type, _PIECE["cpu"])
+        return FastDecoding(
+            model,
+            prompt,
+            sampler=sampler,
+            embeddings=embeddings,
+            schedule=mode,
+            codes=self._codes,
+            seat=seat,
+        )
+
+    def _follow(
+        self, decoding: FastDecoding, stop: frozenset[int], most: int
+    ) -> Iterator[tuple[int, ...]]:
+        piece = _PIECE.get(self.model.device.type, _PIECE["cpu"])
         while decoding.unread > piece:
             decoding.read(piece)
             yield ()
-        while decoding.made < most:
-            token = int(sampler.draw(decoding.advance()))
-            decoding.append(token)
-            yield (token,)
-            if token in stop:
+        while (room := most - decoding.made) > 0:
+            tokens = decoding.step()[:room]
+            end = next((i + 1 for i, token in enumerate(tokens) if token in stop), None)
+            yield tokens[:end]
+            if end is not None:
                 return
+
+    def _seat(self) -> Seat | None:
+        """A place that is free, or a new one: as many as there are requests at once."""
+        if not self._seat_rows:
+            return None
+        return self._seats.pop() if self._seats else Seat(self.model, self._seat_rows)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from transformers.models.qwen2.configuration_qwen2 import Qwen2Config
 from transformers.models.qwen2.modeling_qwen2 import (
     Qwen2DecoderLayer,
@@ -135,8 +136,18 @@ class LanguageModel(nn.Module):
         normed: Tensor = self.model.norm(out)
         return normed
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Scores [..., V] of the next token, from what `main` or `head` returned [..., H]."""
+    def logits(self, hidden: Tensor, ids: slice | None = None) -> Tensor:
+        """Scores of the next token, from what `main` or `head` returned.
+
+        Args:
+            hidden: [..., H].
+            ids: Only of these, where weights are not rounded; None: of all V.
+
+        Returns:
+            [..., ids].
+        """
+        if ids is not None:
+            return linear(hidden, self.lm_head.weight[ids])
         scores: Tensor = self.lm_head(hidden)
         return scores
 
