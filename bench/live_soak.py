@@ -56,7 +56,7 @@ class Report:
     misheard: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
-    underruns: int = 0
+    underruns: list[str] = field(default_factory=list)
     slow: int = 0
     first: list[float] = field(default_factory=list)
 
@@ -142,13 +142,18 @@ def _listen(caller: Caller, response: str, report: Report) -> None:
     """Play an answer again by the times at which its pieces came."""
     deltas = _deltas(caller, response)
     sizes = [len(event.delta) * 3 // 4 // 2 / RATE for event in deltas]
-    plays = deltas[0].received + HELD
-    played_at = plays
+    played_at = deltas[0].received + HELD
+    heard = 0.0
     for event, seconds in zip(deltas, sizes, strict=True):
         if event.received > played_at:
-            report.underruns += 1
+            gap = (event.received - played_at) * 1000
+            report.underruns.append(
+                f"a gap of {gap:.0f} ms after {heard:.1f} of {sum(sizes):.1f} s; "
+                f"the first sound came after {report.first[-1]:.1f} s"
+            )
             played_at = event.received
         played_at += seconds
+        heard += seconds
     took = deltas[-1].received - deltas[0].received
     # What is sent half a second ahead ends half a second before it has been played.
     report.slow += took > sum(sizes)
@@ -209,11 +214,11 @@ def main() -> None:
         print(
             f"| {number} | {seen.asked} | {seen.answered} | {seen.interrupted} "
             f"| {len(seen.silent)} "
-            f"| {len(seen.misheard)} | {len(seen.errors)} | {seen.underruns} | {seen.slow} "
+            f"| {len(seen.misheard)} | {len(seen.errors)} | {len(seen.underruns)} | {seen.slow} "
             f"| {p50:.2f} / {p95:.2f} |"
         )
     for seen in reports:
-        for line in (*seen.silent, *seen.misheard, *seen.errors):
+        for line in (*seen.silent, *seen.misheard, *seen.errors, *seen.underruns):
             print(" ", line)
     settled = sizes[int(SETTLED / 5) :] or sizes
     change = (max(settled) / settled[0] - 1) * 100

@@ -18,8 +18,12 @@ from speech.pcm import Audio
 
 #: Speech is sent in slices of this length, seconds.
 SLICE = 0.1
-#: As much of a reply as makes it safe to begin where the engine has others to answer too, seconds.
-PLENTY = 6.0
+#: What makes it safe to begin where the engine has others to answer too, and how long a reply
+#: is held back at most until there is as much; seconds for each of the others. Late is better
+#: than with a gap.
+PLENTY, PATIENCE = 2.0, 4 / 3
+#: Beyond so many others, more change nothing: they wait for their turn.
+MOST_OTHERS = 3
 #: How far ahead of the playhead speech is sent, seconds: enough for a network's hiccups,
 #: little to unsay after an interruption.
 AHEAD = 0.5
@@ -111,13 +115,13 @@ class Pacer:
 
     Args:
         send: Sends a slice, int16 `[n]` at the rate of the protocol.
-        patience: How long the first slice may be held back until there is `PLENTY`, seconds:
-            where the engine has others to answer too, the next clause may be late.
+        others: How many others the engine may have to answer meanwhile: the next clause may
+            be late then, so the first slice is held back until there is `PLENTY`.
     """
 
-    def __init__(self, send: Callable[[NDArray[np.int16]], None], patience: float = 0.0) -> None:
+    def __init__(self, send: Callable[[NDArray[np.int16]], None], others: int = 0) -> None:
         self._send = send
-        self._patience = patience
+        self._others = min(others, MOST_OTHERS)
         self._complete = False
         self._clock = asyncio.get_running_loop().time
         self._waiting: deque[NDArray[np.int16]] = deque()
@@ -163,9 +167,10 @@ class Pacer:
         return min(self._clock() - self._began, self.sent)
 
     async def _drain(self) -> None:
-        until = self._clock() + self._patience
+        until = self._clock() + self._others * PATIENCE
+        plenty = self._others * PLENTY * RATE
         while self._waiting and self._began is None and self._clock() < until:
-            if self._complete or sum(map(len, self._waiting)) >= PLENTY * RATE:
+            if self._complete or sum(map(len, self._waiting)) >= plenty:
                 break
             await asyncio.sleep(SLICE)
         while self._waiting:

@@ -248,6 +248,7 @@ class Session:
     def _begin_turn(self, started: SpeechStarted | Barged) -> None:
         if self._config.interrupts:
             self._speaker.interrupt("turn_detected")
+        self._speaker.expect()
         self._user_item = new_id("item")
         self._emit(
             event(

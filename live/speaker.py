@@ -23,9 +23,6 @@ logger = logging.getLogger(__name__)
 
 #: How often it is looked whether the listener has heard everything, seconds.
 LISTENING_STEP = 0.05
-#: How long a reply is held back until there is plenty of it while others are answered too,
-#: seconds: late is better than with a gap.
-PATIENCE = 4.0
 #: When to try again where there is no room, seconds: what a refused request says as well.
 RESET = 60.0
 
@@ -69,6 +66,10 @@ class Speaker:
         """Whether a reply that was asked for is being made."""
         reply = self.reply
         return reply is not None and reply.released.is_set() and not reply.made
+
+    def expect(self) -> None:
+        """Somebody begins to speak, and will want an answer."""
+        self._traffic.note(self)
 
     def start(self, reply: Reply, turn: Turn, config: Config, before: Item | None = None) -> None:
         """Begin a reply and make it the current one; nothing is sent before its release.
@@ -217,8 +218,8 @@ class Speaker:
         if self._pacer is not None:
             return self._pacer
         reply.opened = True
-        busy = self._services.turnstile.active > 1 or self._traffic.shared(self)
-        self._pacer = Pacer(lambda samples: self._send(reply, samples), PATIENCE if busy else 0.0)
+        others = max(self._services.turnstile.active - 1, self._traffic.others(self))
+        self._pacer = Pacer(lambda samples: self._send(reply, samples), others)
         previous = self._items.add(reply.item)
         shown = reply.item.as_event()
         self._emit(event("response.created", response=reply.as_event("in_progress")))

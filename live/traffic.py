@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
-#: Whoever was answered so long ago will soon ask again, seconds.
-RECENT = 10.0
+#: Whoever spoke or was answered so long ago is likely to ask again while a reply is heard,
+#: seconds: a question, its answer and the pause before the next take some twenty.
+RECENT = 30.0
 
 
 class Traffic:
-    """Knows when each live conversation was answered last.
+    """Knows when each live conversation was last worked on.
 
     Args:
         clock: Monotonic time, seconds.
@@ -17,17 +18,17 @@ class Traffic:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._answered: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+        self._seen: WeakKeyDictionary[object, float] = WeakKeyDictionary()
 
     def note(self, who: object) -> None:
-        """Somebody is being answered now."""
-        self._answered[who] = self._clock()
+        """Somebody speaks now, or is being answered."""
+        self._seen[who] = self._clock()
 
     def forget(self, who: object) -> None:
         """Somebody has left."""
-        self._answered.pop(who, None)
+        self._seen.pop(who, None)
 
-    def shared(self, who: object) -> bool:
-        """Whether somebody else was answered recently."""
+    def others(self, who: object) -> int:
+        """How many others spoke or were answered recently."""
         since = self._clock() - RECENT
-        return any(at >= since for other, at in self._answered.items() if other is not who)
+        return sum(at >= since for other, at in self._seen.items() if other is not who)

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from live.reply import AHEAD, PLENTY, SLICE, Pacer
+from live.reply import AHEAD, MOST_OTHERS, PLENTY, SLICE, Pacer
 from speech.pcm import Audio
 
 RATE = 24_000
@@ -15,12 +15,12 @@ def speech(seconds):
     return Audio(np.full(round(seconds * RATE), 0.1, np.float32), RATE)
 
 
-def paced(patience, *seconds, drained=False):
+def paced(others, *seconds, drained=False):
     """Seconds that were sent of what was added, a few slices later."""
 
     async def run():
         sent = []
-        pacer = Pacer(lambda samples: sent.append(len(samples) / RATE), patience)
+        pacer = Pacer(lambda samples: sent.append(len(samples) / RATE), others)
         for piece in seconds:
             pacer.add(speech(piece))
         if drained:
@@ -34,20 +34,27 @@ def paced(patience, *seconds, drained=False):
 
 
 def test_speech_goes_out_at_once_and_no_further_than_allowed():
-    assert SLICE <= paced(0.0, 1.0, 5.0) <= AHEAD + 5 * SLICE
+    assert SLICE <= paced(0, 1.0, 5.0) <= AHEAD + 5 * SLICE
 
 
 def test_a_little_is_held_back_where_others_are_answered_too():
-    assert paced(60.0, 1.0) == 0
+    assert paced(1, PLENTY - 0.1) == 0
 
 
-def test_plenty_is_not_held_back():
-    assert paced(60.0, 1.0, PLENTY - 1.0) > 0
+@pytest.mark.parametrize("others", [1, 2, MOST_OTHERS])
+def test_the_more_others_the_more_is_held_back(others):
+    assert paced(others, (others - 0.5) * PLENTY) == 0
+    assert paced(others, 1.0, others * PLENTY - 1.0) > 0
+
+
+def test_beyond_some_others_no_more_is_held_back():
+    assert paced(100, MOST_OTHERS * PLENTY) > 0
 
 
 def test_the_whole_of_a_short_reply_is_not_held_back():
-    assert paced(60.0, 1.0, drained=True) == pytest.approx(1.0)
+    assert paced(MOST_OTHERS, 1.0, drained=True) == pytest.approx(1.0)
 
 
-def test_patience_ends():
-    assert paced(SLICE, 1.0) > 0
+def test_patience_ends(monkeypatch):
+    monkeypatch.setattr("live.reply.PATIENCE", SLICE / MOST_OTHERS)
+    assert paced(MOST_OTHERS, 1.0) > 0
