@@ -35,8 +35,8 @@ class EngineStatus:
         fit: Whether it can run here.
         memory: Bytes of all its models, by device.
         missing: Bytes of weights that are yet to be fetched.
-        state: "partial": some of its models are loaded, as when others were idle too long.
-            An engine without models of its own is always "ready".
+        state: "ready": all that its largest task needs is loaded; an engine without models
+            always is. "partial": some of it is, as when the rest was idle too long.
         models: How many of its models are loaded, and how many there are.
         progress: Of the load that takes longest; None in every other state.
         failure: Why the last load failed; empty in every other state.
@@ -134,7 +134,7 @@ class EngineDesk:
         opened = self._find(name)
         if opened.broken:
             return Fit("other", "cannot be set up", opened.broken)
-        need = self._at_once(opened)
+        need = _by_device(self._largest(opened))
         machine = Machine(self._budgets, self._gpus, _free_disk(self._settings.data))
         return fit(opened.entry.requires, need, machine, self._settings, self._store)
 
@@ -243,13 +243,14 @@ class EngineDesk:
     def _known(self) -> dict[str, ModelStatus]:
         return {status.name: status for status in self._models.status()}
 
-    def _at_once(self, opened: _Opened) -> dict[str, int]:
-        """Bytes, by device, of the models that its largest task borrows together."""
+    def _largest(self, opened: _Opened) -> list[ModelStatus]:
+        """The models that its largest task borrows together."""
         assert opened.engine is not None
         known = self._known()
+        own = {spec.name: known[spec.name] for spec in opened.specs}
         tasks = [opened.engine.models(task) for task in opened.entry.info.tasks]
-        sums = [_by_device([known[name] for name in names if name in known]) for names in tasks]
-        return max(sums, key=lambda need: sum(need.values()), default={})
+        sets = [[own[name] for name in names if name in own] for names in tasks]
+        return max(sets, key=lambda models: sum(m.memory for m in models), default=[])
 
     def _load(self, opened: _Opened, cancel: Cancel) -> None:
         name = opened.entry.info.name
@@ -275,9 +276,7 @@ class EngineDesk:
         need = _by_device([known[name] for name in everything])
         if all(need[device] <= self._budgets.get(device, 0) for device in need):
             return everything
-        assert opened.engine is not None
-        tasks = [opened.engine.models(task) for task in opened.entry.info.tasks]
-        return list(max(tasks, key=lambda names: sum(known[name].memory for name in names)))
+        return [model.name for model in self._largest(opened)]
 
     def _open_terms(self, entry: Entry) -> str:
         """The terms that nobody has agreed to yet."""
@@ -298,7 +297,7 @@ class EngineDesk:
         state: EngineState = "absent"
         if loading or being_loaded:
             state = "loading"
-        elif ready == len(own) and not opened.broken:
+        elif not opened.broken and all(m.state == "ready" for m in self._largest(opened)):
             state = "ready"
         elif failure:
             state = "failed"

@@ -61,6 +61,7 @@ class Services:
     """Engines, the models they borrow, and the rules of the house.
 
     Attributes:
+        budgets: Bytes that models may take, by device.
         desk: The engines: what they need, what they are doing, loaded by hand.
 
     Args:
@@ -76,13 +77,13 @@ class Services:
         catalog = entries(settings) if catalog is None else catalog
         self.store = Store(settings.data / "weights", offline=settings.offline)
         here = gpus()
-        budgets = _budgets(settings, here)
-        self.models = ModelHolder(budgets, settings.idle_unload or None, RETRY_AFTER)
+        self.budgets = _budgets(settings, here)
+        self.models = ModelHolder(self.budgets, settings.idle_unload or None, RETRY_AFTER)
         self.turnstile = Turnstile(settings.max_active, settings.max_queue)
         self.dialogues = Dialogues(settings.max_sessions, settings.session_ttl)
         self.voices = Voices(settings, self.models, self.store, catalog)
         self.entries = {entry.info.name: entry for entry in catalog}
-        self.desk = EngineDesk(settings, self.models, self.store, catalog, budgets, here)
+        self.desk = EngineDesk(settings, self.models, self.store, catalog, self.budgets, here)
         self._limits = ClipLimits(
             max_bytes=settings.max_upload,
             max_seconds=settings.max_audio,

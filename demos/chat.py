@@ -33,7 +33,7 @@ class Widgets:
     panel: Panel
 
 
-def build(services: Services, engine: gr.Dropdown, tab: gr.Tab, page: gr.Blocks) -> None:
+def build(services: Services, engine: gr.State, tab: gr.Tab, page: gr.Blocks) -> None:
     """Lay out the tab and wire it."""
     widgets = _layout(services, engine)
     _wire(page, widgets, Handlers(Answers(services)), services.settings.session_ttl)
@@ -49,7 +49,7 @@ def build(services: Services, engine: gr.Dropdown, tab: gr.Tab, page: gr.Blocks)
     )
 
 
-def _layout(services: Services, engine: gr.Dropdown) -> Widgets:
+def _layout(services: Services, engine: gr.State) -> Widgets:
     task = gr.Radio(
         list(TASKS.items()),
         value="sqa",

@@ -11,7 +11,7 @@ from demos.clone_words import notice
 from services import Services
 
 
-def build(services: Services, engine: gr.Dropdown, page: gr.Blocks, tab: gr.Tab) -> None:
+def build(services: Services, engine: gr.State, page: gr.Blocks, tab: gr.Tab) -> None:
     """Lay out the tab and wire it."""
     if not services.voices.library.consent:
         gr.HTML(
@@ -30,7 +30,7 @@ def build(services: Services, engine: gr.Dropdown, page: gr.Blocks, tab: gr.Tab)
 
 def _wire(
     services: Services,
-    engine: gr.Dropdown,
+    engine: gr.State,
     page: gr.Blocks,
     tab: gr.Tab,
     w: Widgets,

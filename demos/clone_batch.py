@@ -34,7 +34,7 @@ ANONYMOUS = "session-"
 PERIOD = 0.25
 
 
-def build(services: Services, engine: gr.Dropdown, page: gr.Blocks) -> None:
+def build(services: Services, engine: gr.State, page: gr.Blocks) -> None:
     """Lay out the folded section and wire it."""
     files: set[str] = set()
     page.temp_file_sets.append(files)

@@ -5,30 +5,21 @@ from html import escape
 import gradio as gr
 import psutil
 
+from demos import engine_switch
+from demos.engine_switch import Choice
 from model_loader import ModelStatus
 from services import Services
 
-#: The talk tab lives in the browser, and hears of the choice there.
-TELL_TALK = "(name) => window.dispatchEvent(new CustomEvent('parley-engine', { detail: name }))"
 #: How often the status line is drawn anew, seconds.
 PERIOD = 1.0
 
 
-def build(services: Services) -> gr.Dropdown:
-    """Lay out the header; returns the engine switch."""
+def build(services: Services) -> Choice:
+    """Lay out the header; returns the engines that are chosen in it."""
     with gr.Row(elem_id="parley-header", equal_height=True):
         gr.HTML('<h1 class="parley-name">Parley</h1>', min_width=0, padding=False)
-        engine = gr.Dropdown(
-            [(entry.info.title, name) for name, entry in services.entries.items()],
-            value=services.settings.engine,
-            show_label=False,
-            label="Engine",
-            container=False,
-            elem_id="parley-engine",
-            min_width=180,
-        )
+        choice = engine_switch.build(services)
         status = gr.HTML(status_line(services), elem_id="parley-status", padding=False)
-    engine.change(None, engine, None, js=TELL_TALK)
     gr.Timer(PERIOD).tick(
         lambda: status_line(services),
         outputs=status,
@@ -36,7 +27,7 @@ def build(services: Services) -> gr.Dropdown:
         show_progress="hidden",
         api_visibility="private",
     )
-    return engine
+    return choice
 
 
 def status_line(services: Services) -> str:
@@ -44,7 +35,7 @@ def status_line(services: Services) -> str:
     statuses = services.models.status()
     kind, state = _state(statuses)
     memory = psutil.Process().memory_info().rss / 1e9
-    devices = ", ".join(sorted({status.device for status in statuses}))
+    devices = ", ".join(sorted(services.budgets))
     waiting = services.turnstile.waiting
     figures = (
         f'<span title="Where the models run">{escape(devices)}</span>',

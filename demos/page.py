@@ -8,7 +8,7 @@ import gradio as gr
 import imageio_ffmpeg
 
 from access import Access
-from demos import api, api_voices, chat, clone, header, stream
+from demos import api, api_voices, chat, clone, engine_switch, header, stream
 from live.routes import Routes
 from rest.routes import Rest
 from services import Services
@@ -46,14 +46,16 @@ def build(services: Services, access: Access, live: Routes) -> gr.Blocks:
         # First, as a name goes to who asks first, and handlers of the tabs have names too.
         api.build(services)
         api_voices.build(services)
-        engine = header.build(services)
+        engines = header.build(services)
         with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Talk", id="talk"):
+            with gr.Tab("Talk", id="talk") as talk:
                 stream.build(services, access, live, page)
             with gr.Tab("Chat", id="chat") as tab:
-                chat.build(services, engine, tab, page)
+                chat.build(services, engines.chat, tab, page)
             with gr.Tab("Voices", id="voices") as voices:
-                clone.build(services, engine, page, voices)
+                clone.build(services, engines.voices, page, voices)
+        for name, each in {"talk": talk, "chat": tab, "voices": voices}.items():
+            engine_switch.tell_tab(each, name)
     page.queue(default_concurrency_limit=HANDLERS)
     return page
 

@@ -68,7 +68,7 @@ def voices(services: Services, engine: str | None, chosen: str | None) -> gr.Dro
     )
 
 
-def build(services: Services, engine: gr.Dropdown) -> Panel:
+def build(services: Services, engine: gr.State) -> Panel:
     """Lay out the panel; `Panel.inputs` are the widgets behind `Options`."""
     own = Sampling()
     with gr.Accordion("Settings", open=False, elem_id="settings"):

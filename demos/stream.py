@@ -11,7 +11,7 @@ import gradio as gr
 
 from access import Access
 from demos import stream_fallback
-from errors import InputError
+from errors import ParleyError
 from live.config import engine_as_event
 from live.routes import PAGE_PATH, Routes
 from services import Services
@@ -45,10 +45,10 @@ def build(services: Services, access: Access, live: Routes, page: gr.Blocks) -> 
         return access.issue()
 
     def describe_engine(name: str | None) -> dict[str, Any] | None:
-        """What the page shows before there is a conversation; None if there is no such engine."""
+        """What the page shows before there is a conversation; None if there is none."""
         try:
             info = services.info(name)
-        except InputError:
+        except ParleyError:
             return None
         return {"type": "parley.engine", **engine_as_event(info, services.infos())}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from openai.types import realtime
 
-from engines.base import Conversation, Turn
+from engines.base import Conversation, EngineInfo, Turn
 from errors import ParleyError
 from live.anticipation import Anticipation
 from live.camera import Camera
@@ -349,11 +349,17 @@ class Session:
         )
 
     def _update(self, given: realtime.SessionUpdateEvent) -> None:
-        config = updated(self._config, given.session, self._services.info)
+        config = updated(self._config, given.session, self._offered)
         if config.instructions.strip():
             config = replace(config, instructions=self._services.text(config.instructions))
         self._set(config)
         self._emit(event("session.updated", session=self._config.as_event(self.id)))
+
+    def _offered(self, name: str | None) -> EngineInfo:
+        """An engine, if it can answer; the one that answers now is not looked at again."""
+        if name != self._config.info.name:
+            self._services.desk.require(name or self._services.settings.engine)
+        return self._services.info(name)
 
     def _configure(self, given: Configure) -> None:
         self._set(configured(self._config, given))

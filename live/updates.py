@@ -15,7 +15,7 @@ from openai.types.realtime import (
 )
 
 from engines.base import EngineInfo
-from errors import InputError
+from errors import InputError, UnavailableError
 from live.config import HOLD, MOST_TOKENS, Config, hears, voices
 from live.protocol import Configure, ProtocolError
 from live.unserved import check_format, refuse_unserved
@@ -31,7 +31,10 @@ MOST_METADATA = (16, 64, 512)
 Metadata = dict[str, str] | None
 
 Find = Callable[[str | None], EngineInfo]
-"""Describes an engine by name, None for the server's own; raises `InputError` if there is none."""
+"""Describes an engine by name, None for the server's own.
+
+Raises `InputError` if there is none, `UnavailableError` if it cannot answer here.
+"""
 
 
 def updated(config: Config, session: Any, find: Find) -> Config:
@@ -114,6 +117,8 @@ def _with_engine(config: Config, name: str, find: Find) -> Config:
         info = find(None if name == DEFAULT else name)
     except InputError as error:
         raise ProtocolError(str(error), "model_not_found", param="session.model") from error
+    except UnavailableError as error:
+        raise ProtocolError(str(error), "model_unavailable", param="session.model") from error
     if not info.tasks & {"sqa", "text"}:
         raise ProtocolError(
             f"{info.title} holds no conversations. Choose another engine.",

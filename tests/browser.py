@@ -66,6 +66,13 @@ def write_wav(path: Path, audio) -> None:
         file.writeframes(audio.pcm16().tobytes())
 
 
+def choose_engine(page, title):
+    """Choose an engine in the header, by its title."""
+    page.click(".engine-button")
+    page.fill(".engine-search", title)
+    page.press(".engine-search", "Enter")
+
+
 class Window:
     """A session in a window of its own."""
 

@@ -95,13 +95,11 @@ def test_the_engine_of_the_header_answers(talk_chromium, seeing_url):
     # Shown before anybody has said a word, and so are the voices.
     caller.wait_for(lambda: "cannot see" in caller.page.inner_text(able), what="the engine")
     assert value(caller, "voice") == "heart"
-    caller.page.get_by_label("Engine").click()
-    caller.page.get_by_role("option", name="Seer").click()
+    browser.choose_engine(caller.page, "Seer")
     caller.wait_for(lambda: "; sees;" in caller.page.inner_text(able), what="the other engine")
     caller.type("What do you see?")
     caller.wait_for(lambda: "Seer: I see 0" in "".join(caller.said("assistant")), what="its answer")
-    caller.page.get_by_label("Engine").click()
-    caller.page.get_by_role("option", name="Mole").click()
+    browser.choose_engine(caller.page, "Mole")
     caller.wait_for(lambda: value(caller, "voice") == "gruff", what="the third engine's voice")
     caller.type("And you?")
     caller.wait_for(lambda: "Mole: I see 0" in "".join(caller.said("assistant")), what="its answer")

@@ -109,18 +109,19 @@ class Store:
         """
         return self._place(key, Watch(_name_of(key))).weights.size
 
-    def pending(self, key: Key) -> int:
+    def pending(self, key: Key, unknown: int = 0) -> int:
         """Bytes that `ensure` would fetch, by the look of the files; nothing is read or asked.
 
-        Returns:
-            0 for weights that are there, and for those of the Hub that nobody asked for yet.
+        Args:
+            key: What is needed.
+            unknown: What to say of weights of the Hub that nobody has asked for yet.
 
         Raises:
             InputError: If the table has no such name.
         """
         place = self._known_place(key)
         if place is None:
-            return 0
+            return unknown
         absent = (f for f in place.weights.files if not _looks_whole(place.folder / f.name, f))
         return sum(file.size for file in absent)
 
