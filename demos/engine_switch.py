@@ -105,7 +105,8 @@ def described(status: EngineStatus) -> dict[str, Any]:
         "can_see": info.can_see,
         "licence": status.entry.licence,
         "needs": status.entry.needs,
-        "memory": sorted(status.memory.items()),
+        # Parts that run elsewhere take none.
+        "memory": sorted((device, size) for device, size in status.memory.items() if size),
         "download": status.entry.requires.download,
         "missing": status.missing,
         "fit": {"ok": status.fit.ok, "reason": status.fit.reason, "remedy": status.fit.remedy},

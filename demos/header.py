@@ -35,7 +35,7 @@ def status_line(services: Services) -> str:
     statuses = services.models.status()
     kind, state = _state(statuses)
     memory = psutil.Process().memory_info().rss / 1e9
-    devices = ", ".join(sorted(services.budgets))
+    devices = ", ".join(sorted(name for name, budget in services.budgets.items() if budget))
     waiting = services.turnstile.waiting
     figures = (
         f'<span title="Where the models run">{escape(devices)}</span>',

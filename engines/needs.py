@@ -142,7 +142,7 @@ def _software(needs: Requirements, memory: Mapping[str, int]) -> Fit | None:
             f"needs {words}, which {'is' if len(missing) == 1 else 'are'} not installed",
             f"Run: pip install -r {needs.install}",
         )
-    if any(device != "cpu" for device in memory) and _torch_is_for_the_cpu():
+    if any(device.startswith("cuda") for device in memory) and _torch_is_for_the_cpu():
         return Fit(
             "packages",
             "needs torch for the GPU; the one that is installed is for the CPU only",

@@ -75,7 +75,7 @@ def test_missing_packages(judge):
 
 def test_torch_for_the_cpu_on_a_machine_with_a_gpu(judge):
     assert "for the CPU only" in judge({"cuda:0": GIGABYTE}, BOX, torch_for_gpu=False).reason
-    assert judge({"cpu": GIGABYTE}, BOX, torch_for_gpu=False).ok
+    assert judge({"cpu": GIGABYTE, "remote": 0}, BOX, torch_for_gpu=False).ok
 
 
 def test_weights_that_have_to_be_fetched(judge):
