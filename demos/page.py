@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import gradio as gr
@@ -88,6 +89,7 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
             show_error=False,
             ssr_mode=False,
             run_history=False,
+            mcp_server=offers_tools(settings),
             app_kwargs={"routes": [*live.routes(), *Rest(services, access).routes()]},
         )
         live.serve_in(page.server)
@@ -100,6 +102,14 @@ def launch(services: Services, *, block: bool = True) -> gr.Blocks:
         live.serve_in(page.server)
         page.close()
     return page
+
+
+def offers_tools(settings: Settings) -> bool:
+    """Whether assistants find the endpoints as tools (MCP): if `requirements-mcp.txt` is there.
+
+    Not behind logins: Gradio calls the endpoints for them, and has none of its own.
+    """
+    return find_spec("mcp") is not None and not settings.auth
 
 
 def theme() -> gr.themes.Base:

@@ -29,6 +29,7 @@ def test_all_files_are_there():
     assert [path.name for path in FILES] == [
         "requirements-dev.txt",
         "requirements-gpu.txt",
+        "requirements-mcp.txt",
         "requirements-vllm.txt",
         "requirements-watermark.txt",
         "requirements.txt",

@@ -1,0 +1,99 @@
+"""The endpoints as tools of an assistant: a real MCP client over a real server."""
+
+import asyncio
+import importlib.util
+import io
+
+import httpx
+import pytest
+import soundfile
+from conftest import ROOT, SAMPLES
+
+from demos.page import offers_tools
+from settings import Settings
+
+installed = importlib.util.find_spec("mcp") is not None
+needs_mcp = pytest.mark.skipif(not installed, reason="requirements-mcp.txt is not installed")
+
+
+def with_session(url, work):
+    from mcp import ClientSession  # noqa: PLC0415  (optional)
+    from mcp.client.streamable_http import streamablehttp_client  # noqa: PLC0415
+
+    async def run():
+        async with (
+            streamablehttp_client(f"{url}gradio_api/mcp/") as (receive, send, _),
+            ClientSession(receive, send) as session,
+        ):
+            await session.initialize()
+            return await work(session)
+
+    return asyncio.run(run())
+
+
+def upload(url, path):
+    """A file as tools take it: an address on the server."""
+    with path.open("rb") as file:
+        answer = httpx.post(f"{url}gradio_api/upload", files={"files": file})
+    return f"{url}gradio_api/file={answer.json()[0]}"
+
+
+@needs_mcp
+def test_tools_are_described(page_url):
+    async def listed(session):
+        return {tool.name: tool for tool in (await session.list_tools()).tools}
+
+    tools = with_session(page_url, listed)
+    named = {name.removeprefix("parley_").lower(): tool for name, tool in tools.items()}
+    assert {"transcribe", "speak", "ask", "clone"} <= set(named)
+    assert "Speech to text" in named["transcribe"].description
+    assert set(named["speak"].inputSchema["properties"]) == {"text", "voice", "seed"}
+
+
+@needs_mcp
+def test_tools_work(page_url):
+    sky, story = (upload(page_url, SAMPLES / name) for name in ("sky.wav", "story.wav"))
+    calls = {
+        "transcribe": {"audio": sky},
+        "speak": {"text": "Good morning."},
+        "ask": {"audio": None, "text": "Why is the sky blue?"},
+        "clone": {"text": "Good morning.", "reference": story},
+    }
+
+    async def call(session):
+        tools = [tool.name for tool in (await session.list_tools()).tools]
+        return {
+            name: await session.call_tool(next(t for t in tools if t.endswith(name)), arguments)
+            for name, arguments in calls.items()
+        }
+
+    told = with_session(page_url, call)
+    assert not any(result.isError for result in told.values()), told
+    parts = {name: [part.text for part in result.content] for name, result in told.items()}
+    assert parts["transcribe"] == ["Why is the sky blue?"]
+    assert "blue" in parts["ask"][1].lower()
+    for name in ("speak", "clone"):
+        sound = httpx.get(parts[name][0])
+        assert len(soundfile.read(io.BytesIO(sound.content))[0]) > 12_000
+
+
+@needs_mcp
+def test_what_is_wrong_is_told(page_url):
+    async def call(session):
+        return await session.call_tool("speak", {"text": "Hello.", "voice": "nobody"})
+
+    result = with_session(page_url, call)
+    assert result.isError and "no voice 'nobody'" in result.content[0].text
+
+
+def test_there_are_none_behind_logins(monkeypatch):
+    monkeypatch.setattr("demos.page.find_spec", lambda name: object())
+    assert offers_tools(Settings(_env_file=None))
+    assert not offers_tools(Settings(_env_file=None, auth="ann:secret"))
+    monkeypatch.setattr("demos.page.find_spec", lambda name: None)
+    assert not offers_tools(Settings(_env_file=None))
+
+
+def test_the_requirement_is_pinned_and_optional():
+    assert "mcp" not in (ROOT / "requirements.txt").read_text()
+    assert "\nmcp==" in (ROOT / "requirements-mcp.txt").read_text()
