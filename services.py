@@ -35,6 +35,7 @@ from engines.needs import Fit
 from engines.remote.parts import DEVICE as REMOTE
 from errors import InputError
 from model_loader import ModelHolder, default_budgets
+from monitor.watch import See, Watch
 from settings import Settings
 from speech.files import Clip, ClipLimits, from_samples, read_clip
 from speech.pcm import Audio
@@ -80,6 +81,9 @@ class Services:
         self.budgets = _budgets(settings, here)
         self.models = ModelHolder(self.budgets, settings.idle_unload or None, RETRY_AFTER)
         self.turnstile = Turnstile(settings.max_active, settings.max_queue)
+        self.watch = Watch(
+            lambda: self.turnstile.active, lambda: self.turnstile.waiting, self.models.status
+        )
         self.dialogues = Dialogues(settings.max_sessions, settings.session_ttl)
         self.voices = Voices(settings, self.models, self.store, catalog)
         self.entries = {entry.info.name: entry for entry in catalog}
@@ -97,11 +101,13 @@ class Services:
     def start(self) -> None:
         """Begin the work in the background: warm-up and the unloading of idle models."""
         self.models.start()
+        self.watch.start()
         if self.settings.warm:
             self.models.warm([spec.name for spec in self.desk.specs(self.settings.engine)])
 
     def close(self) -> None:
         """Stop what runs and free every model."""
+        self.watch.close()
         self.models.close()
 
     def __enter__(self) -> Self:
@@ -203,13 +209,13 @@ class Services:
                     "Choose another engine, or ask without them."
                 )
             prompt = self.text(prompt) if prompt else ""
-            with self._admitted(chosen, "asr", None, cancel, on_wait):
-                yield from chosen.transcribe_words(
-                    audio, language=language, prompt=prompt, cancel=cancel
+            with self._admitted(chosen, "asr", None, cancel, on_wait) as see:
+                yield from see(
+                    chosen.transcribe_words(audio, language=language, prompt=prompt, cancel=cancel)
                 )
             return
-        with self._admitted(chosen, "asr", language, cancel, on_wait):
-            yield from chosen.transcribe(audio, language=language, cancel=cancel)
+        with self._admitted(chosen, "asr", language, cancel, on_wait) as see:
+            yield from see(chosen.transcribe(audio, language=language, cancel=cancel))
 
     def speak(
         self,
@@ -229,8 +235,8 @@ class Services:
         _check_seed(seed)
         chosen = self.engine(engine)
         voice = self.voices.resolved(voice, chosen.info)
-        with self._admitted(chosen, "tts", None, cancel, on_wait):
-            events = chosen.speak(text, voice, seed=seed, cancel=cancel)
+        with self._admitted(chosen, "tts", None, cancel, on_wait) as see:
+            events = see(chosen.speak(text, voice, seed=seed, cancel=cancel))
             yield from self.voices.watermarked(events, voice)
 
     def learn(self, voice: str | Reference, *, engine: str | None = None, cancel: Cancel) -> None:
@@ -257,8 +263,12 @@ class Services:
         spoken: bool = True,
         cancel: Cancel,
         on_wait: OnWait | None = None,
+        live: bool = False,
     ) -> Iterator[Event]:
-        """Answer a turn, in a voice as for `speak`; see `SpeechEngine.converse`."""
+        """Answer a turn, in a voice as for `speak`; see `SpeechEngine.converse`.
+
+        A live turn is told to the monitor by itself, with what is known of it there.
+        """
         if turn.text.strip() or (turn.audio is None and not turn.images):
             turn = replace(turn, text=self.text(turn.text))
         _check_seed(sampling.seed)
@@ -268,7 +278,7 @@ class Services:
             raise InputError(chosen.info.blind)
         voice = self.voices.resolved(voice, chosen.info)
         task: Task = "sqa" if spoken else "text"
-        with self._admitted(chosen, task, language, cancel, on_wait):
+        with self._admitted(chosen, task, language, cancel, on_wait, live=live) as see:
             events = chosen.converse(
                 turn,
                 conversation,
@@ -278,7 +288,7 @@ class Services:
                 spoken=spoken,
                 cancel=cancel,
             )
-            yield from self.voices.watermarked(events, voice)
+            yield from self.voices.watermarked(see(events), voice)
 
     def prepare(
         self,
@@ -314,17 +324,22 @@ class Services:
         language: str | None,
         cancel: Cancel,
         on_wait: OnWait | None,
-    ) -> Iterator[None]:
-        """Wait for the models, then for a turn."""
-        # In this order: whoever waits for a download must not keep others from working.
-        if task not in engine.info.tasks:
-            raise InputError(f"{engine.info.title} cannot do this. Choose another engine or task.")
-        self.desk.require(engine.info.name)
-        names = engine.models(task, language)
-        with self.models.use(*names, cancel=cancel), self.turnstile.enter(cancel, on_wait):
-            if on_wait is not None:
-                on_wait(None)
-            yield
+        *,
+        live: bool = False,
+    ) -> Iterator[See]:
+        """Wait for the models, then for a turn; the monitor sees how it goes and ends."""
+        with self.watch.request(task, engine.info.name, live=live) as see:
+            if task not in engine.info.tasks:
+                raise InputError(
+                    f"{engine.info.title} cannot do this. Choose another engine or task."
+                )
+            self.desk.require(engine.info.name)
+            names = engine.models(task, language)
+            # In this order: whoever waits for a download must not keep others from working.
+            with self.models.use(*names, cancel=cancel), self.turnstile.enter(cancel, on_wait):
+                if on_wait is not None:
+                    on_wait(None)
+                yield see
 
 
 def _budgets(settings: Settings, here: Sequence[Gpu]) -> dict[str, int]:

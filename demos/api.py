@@ -49,7 +49,7 @@ def build(services: Services) -> None:
             yield reply.path
 
     def ask(
-        audio: str | None,
+        audio: str | None = None,
         text: str = "",
         session: str = "",
         voice: str = "",

@@ -9,7 +9,7 @@ import gradio as gr
 import imageio_ffmpeg
 
 from access import Access
-from demos import api, api_voices, chat, clone, engine_switch, header, stream
+from demos import api, api_voices, chat, clone, engine_switch, header, monitor, stream
 from live.routes import Routes
 from rest.routes import Rest
 from services import Services
@@ -48,13 +48,15 @@ def build(services: Services, access: Access, live: Routes) -> gr.Blocks:
         api.build(services)
         api_voices.build(services)
         engines = header.build(services)
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Talk", id="talk") as talk:
                 stream.build(services, access, live, page)
             with gr.Tab("Chat", id="chat") as tab:
                 chat.build(services, engines.chat, tab, page)
             with gr.Tab("Voices", id="voices") as voices:
                 clone.build(services, engines.voices, page, voices)
+            with gr.Tab("Monitor", id="monitor") as watched:
+                monitor.build(services, tabs, watched)
         for name, each in {"talk": talk, "chat": tab, "voices": voices}.items():
             engine_switch.tell_tab(each, name)
     page.queue(default_concurrency_limit=HANDLERS)

@@ -166,6 +166,11 @@ class Pacer:
             return 0.0
         return min(self._clock() - self._began, self.sent)
 
+    @property
+    def dry(self) -> bool:
+        """Whether there is nothing to play in the middle of a reply."""
+        return not self._waiting and 0 < self.sent <= self.played
+
     async def _drain(self) -> None:
         until = self._clock() + self._others * PATIENCE
         plenty = self._others * PLENTY * RATE

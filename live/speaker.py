@@ -101,6 +101,7 @@ class Speaker:
             language=config.language,
             spoken=config.speaks,
             cancel=reply.cancel,
+            live=True,
         )
         self.reply = reply
         reply.config = config
@@ -119,6 +120,7 @@ class Speaker:
             reply.item.text = reply.item.heard(pacer.played * 1000)
         if not reply.finished:
             self._finish(reply, "cancelled", reason)
+        self._report(reply, pacer)
         self._show("listening")
         return True
 
@@ -188,6 +190,8 @@ class Speaker:
         self._finish(reply, "completed")
         while self.reply is reply and pacer.played < pacer.sent - LISTENING_STEP:
             await asyncio.sleep(LISTENING_STEP)
+        if self.reply is reply:
+            self._report(reply, pacer)
         self._silent(reply)
 
     def _mark(self, reply: Reply, given: Event) -> None:
@@ -262,6 +266,8 @@ class Speaker:
             kind = "output_audio_transcript" if reply.item.spoken else "output_text"
             self._emit(event(f"response.{kind}.delta", delta=given.text, **reply.place))
             return
+        if pacer.dry:
+            self._services.watch.underrun()
         pieces = reply.item.pieces
         begin = pieces[-1][1] if pieces else 0.0
         # A piece without a text goes on with that of the one before.
@@ -296,6 +302,12 @@ class Speaker:
 
     def _tell_timings(self, reply: Reply) -> None:
         self._emit(event("parley.timings", response_id=reply.id, marks=reply.marks.report()))
+
+    def _report(self, reply: Reply, pacer: Pacer) -> None:
+        """Tell the monitor how a turn went, once nothing more of it will be heard."""
+        if pacer.sent and reply.config is not None:
+            engine = reply.config.info.name
+            self._services.watch.live_turn(engine, reply.marks.report(), pacer.sent)
 
     def _silent(self, reply: Reply) -> None:
         """The listener has heard everything."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines.base import EngineInfo, Task
-from errors import InputError
 from rest.problems import NOT_FOUND, Problem, blaming
 from services import Services
 from voices.marks import Made
@@ -69,16 +68,16 @@ class Engines:
         Raises:
             Problem: If there is none.
         """
-        try:
-            return self._services.engine(None if name == DEFAULT else name).info
-        except InputError as error:
-            known = ", ".join([DEFAULT, *self._services.entries])
-            raise Problem(
-                f"There is no model {name[:80]!r}. Models: {known}.",
-                NOT_FOUND,
-                code="model_not_found",
-                param="model",
-            ) from error
+        own = self._services.settings.engine if name == DEFAULT else name
+        if own in self._services.entries:
+            return self._services.entries[own].info
+        known = ", ".join([DEFAULT, *self._services.entries])
+        raise Problem(
+            f"There is no model {name[:80]!r}. Models: {known}.",
+            NOT_FOUND,
+            code="model_not_found",
+            param="model",
+        )
 
     def able(self, name: str, task: Task, deed: str) -> EngineInfo:
         """As `info`, of an engine that can do something.

@@ -11,6 +11,7 @@ from access import Access
 from errors import BusyError
 from rest.chat import Chat
 from rest.engines import DEFAULT, Engines
+from rest.monitoring import Monitoring
 from rest.problems import FORBIDDEN, NOT_FOUND, WRONG_KEY, WRONG_METHOD, Problem, problem_of
 from rest.speech import Speech
 from rest.transcriptions import Transcriptions
@@ -35,6 +36,7 @@ class Rest:
         self._engines = Engines(services)
         self._speech = Speech(services, self._engines)
         self._transcriptions = Transcriptions(services, self._engines)
+        self._monitoring = Monitoring(services)
         self._chat = Chat(services, self._engines)
         self._most = services.turnstile.limit + MARGIN
         self._busy = 0
@@ -48,13 +50,20 @@ class Rest:
             self._route("/v1/models", self._models, "GET"),
             self._route("/v1/models/{name:path}", self._model, "GET"),
             self._route("/v1/audio/voices", self._voices, "GET"),
+            self._route("/v1/stats", self._monitoring.stats, "GET"),
+            self._route("/metrics", self._monitoring.metrics, "GET"),
+            # Load balancers have no key, and learn nothing but whether they may send somebody.
+            self._route("/health", self._monitoring.health, "GET", free=True),
             self._route("/v1/{rest:path}", _nowhere),
         ]
 
-    def _route(self, path: str, endpoint: Endpoint, method: str | None = None) -> BaseRoute:
+    def _route(
+        self, path: str, endpoint: Endpoint, method: str | None = None, *, free: bool = False
+    ) -> BaseRoute:
         async def serve(request: Request) -> Response:
             try:
-                self._admit(request)
+                if not free:
+                    self._admit(request)
                 if method not in {None, request.method}:
                     raise _wrong_method(request, method)
                 self._busy += 1

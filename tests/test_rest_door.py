@@ -116,16 +116,15 @@ def test_foreign_pages_are_refused(url, openai_url):
         assert "evil" not in answer.headers.get("access-control-allow-origin", "")
 
 
-def test_whoever_comes_when_the_queue_is_full(client, slow):
+def test_whoever_comes_when_the_queue_is_full(house, client, slow):
     with ThreadPoolExecutor() as pool:
         first = pool.submit(speak, client)
         until(lambda: slow.begun == 1)
         second = pool.submit(speak, client)
         try:
+            until(lambda: house[1].turnstile.waiting == 1)
             with pytest.raises(openai.RateLimitError) as caught:
-                # The second may be on its way still.
-                for _ in range(3):
-                    speak(client, timeout=2)
+                speak(client)
         finally:
             for _ in range(8):
                 slow.go.release()

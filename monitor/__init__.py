@@ -1,0 +1,1 @@
+"""What happens here, counted: for the Monitor tab, for Prometheus, for programs."""
