@@ -71,7 +71,7 @@ def test_tools_work(page_url):
     assert not wrong
     parts = {name: [part.text for part in result.content] for name, result in told.items()}
     assert parts["transcribe"] == ["Why is the sky blue?"]
-    assert "blue" in parts["ask"][1].lower()
+    assert "blue" in " ".join(parts["ask"]).lower() and ".wav" in " ".join(parts["ask"])
     for name in ("speak", "clone"):
         sound = httpx.get(parts[name][0])
         assert len(soundfile.read(io.BytesIO(sound.content))[0]) > 12_000
