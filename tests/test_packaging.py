@@ -30,6 +30,7 @@ def test_all_files_are_there():
         "requirements-dev.txt",
         "requirements-gpu.txt",
         "requirements-mcp.txt",
+        "requirements-torchao.txt",
         "requirements-vllm.txt",
         "requirements-watermark.txt",
         "requirements.txt",

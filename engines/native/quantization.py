@@ -23,7 +23,7 @@ _GROUPS = (128, 64, 32)
 #: Oldest GPUs (compute capability) whose int4 kernels torch has.
 _INT4_GPU = (8, 0)
 
-_INSTALL = "Install torchao (pip install torchao==0.18.0), or load the model with full precision."
+_INSTALL = "Install requirements-torchao.txt, or load the model with full precision."
 
 
 def rounding(

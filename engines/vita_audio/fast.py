@@ -27,6 +27,10 @@ from engines.vita_audio.language_model import Caches, LanguageModel
 from engines.vita_audio.schedule import VANILLA, Schedule
 from engines.vita_audio.seat import ROWS, Seat
 
+#: Rows for which a run is one step at most. A long prompt is read by each head in a step of its
+#: own, so that others do not wait for all of them.
+_LONGEST = 128
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:
@@ -73,7 +77,7 @@ class FastDecoding(Decoding):
         rounded = hasattr(model.lm_head.weight, "__tensor_flatten__")
         self._codes = None if rounded else codes  # A part of a rounded projection has no kernel.
         self._seat = seat
-        self._speaking = False
+        self._speaking = True  # Heads are for speech; a reply that is none shows it at once.
         if seat is not None:
             seat.seen.copy_(sampler.seen)
             sampler.seen = seat.seen
@@ -94,7 +98,7 @@ class FastDecoding(Decoding):
     def _regular(self, run: int) -> bool:
         """Whether the heads of a run have read equally far, and none beyond them matters."""
         lengths = {self._head_layer(head).length for head in range(run)}
-        few = sum(rows.shape[1] for rows in self._outputs[0]) <= ROWS
+        few = sum(rows.shape[1] for rows in self._outputs[0]) <= _LONGEST
         beyond = self._schedule.deepest(self.made, self._model.config.heads) > run
         return len(lengths) == 1 and few and not beyond
 

@@ -98,16 +98,17 @@ class Seat:
 
     def _capture(self, step: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
         kept = [tensor.clone() for tensor in (self.seen, self.ids)]
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_RUNS):
-                step()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        # Others may use the device meanwhile.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            out = step()
+        with torch.cuda.device(self.start.device):
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(_WARM_RUNS):
+                    step()
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # Others may use the device meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                out = step()
         for tensor, before in zip((self.seen, self.ids), kept, strict=True):
             tensor.copy_(before)
         return graph, out
