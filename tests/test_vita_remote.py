@@ -1,0 +1,91 @@
+"""VITA-Audio's language model elsewhere stands in the place of the one here."""
+
+import base64
+import inspect
+import io
+
+import pytest
+import torch
+from codec_golden import folders
+from vllm_stand_in import stand_in_fixture  # noqa: F401  (a fixture)
+
+from engines.base import Cancel
+from engines.native.sampling import Drawing
+from engines.remote.address import Remote
+from engines.vita_audio.config import LanguageConfig
+from engines.vita_audio.generation import Generation, WindowFullError
+from engines.vita_audio.remote import RemoteGeneration
+from engines.vita_audio.schedule import BOOST
+from engines.vllm.client import TokenServer
+from errors import InputError
+
+
+def golden(name):
+    (folder,) = [folder for folder in folders("mtp_lm") if folder.path.name == name]
+    return folder
+
+
+@pytest.fixture(name="remote")
+def remote_fixture(stand_in):
+    folder = golden("mtp_lm_sensevoice").checkpoint
+    server = TokenServer(Remote((f"{stand_in.url}/v1",)))
+    yield RemoteGeneration(server, folder, LanguageConfig.read(folder), window=500)
+    server.close()
+
+
+def test_it_is_asked_like_the_one_here():
+    here, there = (inspect.signature(kind.generate) for kind in (Generation, RemoteGeneration))
+    assert here == there
+
+
+def test_tokens_and_how_they_are_drawn(remote, stand_in):
+    drawing = Drawing(0.7, 20, 0.8, 1.05)
+    tokens = remote.generate([1, 2, 3], drawing=drawing, seed=4, stop=(10,), cancel=Cancel())
+    assert list(tokens) == [7, 8, 9, 10]
+    (asked,) = stand_in.requests
+    assert (asked["prompt"], asked["seed"], asked["stop_token_ids"]) == ([1, 2, 3], 4, [10])
+    assert (asked["temperature"], asked["top_k"], asked["top_p"]) == (0.7, 20, 0.8)
+    assert asked["repetition_penalty"] == 1.05
+    assert asked["max_tokens"] == 497
+
+
+def test_what_was_heard_goes_in_as_vectors_without_a_penalty(remote, stand_in):
+    data = golden("mtp_lm_sensevoice").arrays()
+    ids = data["one_audio/input_ids"]
+    rows = remote.model.embed(ids)[0].float()
+    places = data["one_audio/audio_indices_0"][1, 0]
+    rows[places] = data["one_audio/audio_embeds"][0, : len(places)]
+    torch.testing.assert_close(rows, data["one_audio/prefill_inputs_embeds"])
+    drawing = Drawing(repetition_penalty=1.05)
+    reply = remote.generate(
+        ids.tolist(), embeddings=rows, drawing=drawing, stop=(10,), cancel=Cancel()
+    )
+    assert list(reply) == [7, 8, 9, 10]
+    (asked,) = stand_in.requests
+    sent = io.BytesIO(base64.b64decode(asked["prompt_embeds"]))
+    assert torch.equal(torch.load(sent, weights_only=True), rows)
+    assert asked["repetition_penalty"] == 1
+
+
+def test_ids_beyond_the_vocabulary(remote):
+    with pytest.raises(InputError, match="there is no 560"):
+        remote.model.embed(torch.tensor([1, 560]))
+
+
+def test_heads_are_not_served(remote):
+    with pytest.raises(InputError, match="no prediction heads"):
+        list(remote.generate([1], mode=BOOST, cancel=Cancel()))
+
+
+@pytest.mark.parametrize("longest", [12, None])
+def test_the_window_is_the_servers_or_ours(remote, stand_in, longest):
+    stand_in.longest = longest
+    prompt = list(range(8)) if longest else list(range(496))
+    got = []
+    with pytest.raises(WindowFullError):
+        for token in remote.generate(prompt, cancel=Cancel()):
+            got.append(token)
+    assert got == [7, 8, 9, 10]
+    assert stand_in.requests[0]["max_tokens"] == 4
+    with pytest.raises(InputError, match="tokens long"):
+        list(remote.generate([1] * 500, cancel=Cancel()))
