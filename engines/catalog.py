@@ -13,6 +13,7 @@ from engines.cascade import embedded
 from engines.cascade.engine import Cascade
 from engines.cascade.kit import ChatPart, Kit, RecognizerPart, SynthesizerPart
 from engines.needs import Requirements
+from engines.opens2s import products as opens2s
 from engines.remote import config, parts
 from errors import InputError
 from model_spec import ModelSpec
@@ -88,6 +89,17 @@ CATALOG: tuple[Entry, ...] = (
         needs="Any CPU, 3 GB of memory, 1.3 GB of disk",
         notes=embedded.INFO.notes,
         requires=embedded.REQUIRES,
+    ),
+    *(
+        Entry(
+            info=product.info,
+            licence=product.licence,
+            needs=opens2s.NEEDS,
+            specs=product.specs,
+            build=product.engine,
+            requires=product.requires,
+        )
+        for product in opens2s.PRODUCTS
     ),
 )
 

@@ -82,6 +82,7 @@ class OpenS2SEngine:
         cancel: Cancel,
     ) -> Iterator[Event]:
         """Refused; see `SpeechEngine`."""
+        self._check(voice)
         raise InputError(f"{self._info.title} speaks its own answers, it does not read aloud.")
 
     def converse(

@@ -14,6 +14,7 @@ from engines.base import (
     Sampling,
     Stopwatch,
     TextDelta,
+    Transcript,
     Turn,
     Usage,
 )
@@ -64,16 +65,20 @@ class Answer:
             self._answer(stages, put, watch)
 
         yield from stages.read(stages.run("answering", answer, size=_EVENTS))
+        stages.stop.check()
         yield Finished(watch.timings(self._seconds), self._usage)
 
     def _answer(self, stages: Stages, put: Put, watch: Stopwatch) -> None:
         seeds = Seeds.of(self.sampling.seed)
 
         def write_down(_: Put) -> None:
-            for heard in self.subtitles.write(stages.stop) if self.subtitles else ():
-                put(heard)
-                if heard.final:
-                    watch.mark("recognized")
+            if self.subtitles is not None:
+                for heard in self.subtitles.write(stages.stop):
+                    put(heard)
+                watch.mark("recognized")
+            elif self.turn.audio is not None:
+                # Somebody may wait for the words, so they hear that there are none.
+                put(Transcript("", True, heard=self.turn.audio.seconds))
 
         def write(hand_on: Callable[[int], None]) -> None:
             self._write(seeds, put, hand_on, stages.stop, watch)

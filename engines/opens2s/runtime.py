@@ -84,6 +84,11 @@ class Runtime:
         self.loaded = loaded
         self._steps = Steps("opens2s", capacity)
 
+    @property
+    def active(self) -> int:
+        """Requests that hold state."""
+        return self._steps.active
+
     def close(self) -> None:
         """Stop what runs."""
         self._steps.close()
