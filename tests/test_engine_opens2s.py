@@ -100,10 +100,10 @@ class TestOpenS2S(EngineContract):
     def test_two_sessions_do_not_cross(self, engine, question):
         """Every answer is to the sample what it is alone."""
         half = Audio(question.samples[: len(question) // 2], question.rate)
-        turns = [Turn(question), Turn(half), Turn(text="Hello."), Turn(half, "Why?")]
+        turns = [Turn(question), Turn(half), Turn(text="Hello.")]
 
         def answer(number, into):
-            sampling = Sampling(temperature=1.0, max_tokens=20, seed=number)
+            sampling = Sampling(temperature=1.0, max_tokens=12, seed=number)
             into[number] = list(self.ask(engine, turns[number], sampling=sampling))
 
         alone, crossed = {}, {}
@@ -194,7 +194,11 @@ def test_text_comes_while_speech_is_made(engine):
 
 def test_answer_is_the_same_in_text_only(engine):
     turn = Turn(text="Why is the sky blue?")
-    assert text_of(ask(engine, turn)) == text_of(ask(engine, turn, spoken=False))
+    sampling = Sampling(temperature=0.0, max_tokens=20)
+    said, written = (
+        text_of(ask(engine, turn, sampling=sampling, spoken=spoken)) for spoken in (True, False)
+    )
+    assert said == written
 
 
 def test_transcript_is_not_waited_for(engine, services, question, monkeypatch):

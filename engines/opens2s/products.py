@@ -75,7 +75,7 @@ class Product:
 
     def engine(self, models: Models) -> SpeechEngine:
         """The engine over the models of `specs`."""
-        parts = Parts(self.info.name, decoder.NAME, embedded.PARTS.recognizers)
+        parts = Parts(self.info.name, decoder.NAME, embedded.RECOGNIZER.names)
         return OpenS2SEngine(self.info, parts, models)
 
     def specs(self, settings: Settings, store: Store) -> tuple[ModelSpec, ...]:
@@ -86,9 +86,7 @@ class Product:
             return self._load(fetch(store, self.snapshot, report), device, report)
 
         own = ModelSpec(self.info.name, self.info.title, device, self.memory, load)
-        recognizers = set(embedded.PARTS.recognizers.values())
-        shared = [spec for spec in embedded.specs(settings, store) if spec.name in recognizers]
-        return (own, decoder.spec(settings, store), *shared)
+        return (own, decoder.spec(settings, store), *embedded.RECOGNIZER.specs(settings, store))
 
     def _load(self, folder: Path, device: str, report: LoadReport) -> "Runtime":
         import torch  # noqa: PLC0415  (only now; the table of engines does without)
