@@ -12,7 +12,7 @@ text has fewer than 24 tokens), and the share of each stage.
 
 import argparse
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,7 +61,7 @@ class Times:
         total: The whole reply.
     """
 
-    stages: Counter[str] = field(default_factory=Counter)
+    stages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     first_sound: float = 0.0
     as_published: float = 0.0
     total: float = 0.0

@@ -1,5 +1,7 @@
 """OpenS2S with random weights, from tiny to the published size."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import AutoConfig
@@ -57,7 +59,7 @@ def random_model(
 
 def _qwen3(
     width: int, layers: int, heads: int, key_values: int, between: int, vocabulary: int
-) -> object:
+) -> Any:
     return AutoConfig.for_model(
         "qwen3",
         hidden_size=width,

@@ -20,6 +20,7 @@ from engines.base import (
     Transcript,
     Turn,
 )
+from engines.opens2s.captions import Captions
 from engines.opens2s.generation import Reply, Unit, Word
 from engines.opens2s.reply import dialogue
 from engines.opens2s.text import TextStream
@@ -182,6 +183,25 @@ def test_the_tail_is_always_played_and_ends_are_no_sound(
     assert codes == wanted
     assert len(sound_of(events)) == decoder.samples(units)
     assert np.abs(sound_of(events)).max(initial=0) <= 1
+
+
+def test_pieces_of_speech_carry_the_words(engine):
+    events = list(ask(engine, Turn(text="Hello.")))
+    pieces = [event.text for event in events if isinstance(event, AudioChunk)]
+    assert "".join(pieces) == text_of(events)
+    assert sum(map(bool, pieces)) > 1
+
+
+def test_words_come_at_the_pace_of_speech():
+    captions = Captions()
+    captions.write("The sky is blue because ")
+    assert captions.speak(0.3) == "The "
+    assert captions.speak(0.3) == "sky "
+    assert captions.speak(10) == "is blue because "
+    captions.write("天空是蓝的")
+    assert captions.speak(0.5) == "天空"
+    assert captions.rest() == "是蓝的"
+    assert not captions.speak(1)
 
 
 def test_text_comes_while_speech_is_made(engine):

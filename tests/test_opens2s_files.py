@@ -42,6 +42,9 @@ def test_whole(folder):
     loaded = load(folder, on_progress=steps.append)
     assert steps[-1] == pytest.approx(1)
     assert steps == sorted(steps)
+    for part in (loaded.model.llm_model, loaded.model.tts_lm_model):
+        assert part.config._attn_implementation == "sdpa"
+    assert loaded.model.audio_encoder_model.config._attn_implementation == "sdpa"
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
     assert {p.device.type for p in loaded.model.buffers()} == {"cpu"}
 

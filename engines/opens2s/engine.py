@@ -1,9 +1,7 @@
 """OpenS2S behind the contract of `engines.base`."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from engines.base import (
     Cancel,
@@ -17,11 +15,9 @@ from engines.base import (
     Turn,
 )
 from engines.cascade.stages import Stages
-from errors import InputError, UnavailableError
+from engines.opens2s.subtitles import Subtitles
+from errors import InputError
 from speech.pcm import Audio
-
-if TYPE_CHECKING:
-    from engines.opens2s.subtitles import Subtitles
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,38 +101,27 @@ class OpenS2SEngine:
         if turn.audio is None and not turn.text.strip():
             raise InputError("There is nothing to answer. Say or type something first.")
         names = self.models("sqa" if spoken else "text")
-        with ExitStack() as held:
-            model, *decoder = held.enter_context(self._models.use(*names, cancel=cancel))
-            subtitles = self._subtitles(turn, language, cancel, held)
-            stages = held.enter_context(Stages(cancel))
+        with self._models.use(*names, cancel=cancel) as borrowed, Stages(cancel) as stages:
             # Torch comes with the models.
             from engines.opens2s.reply import Answer  # noqa: PLC0415
 
             answer = Answer(
-                model=model,
-                decoder=decoder[0] if spoken else None,
-                subtitles=subtitles,
+                model=borrowed[0],
+                decoder=borrowed[1] if spoken else None,
+                subtitles=self._subtitles(turn, language),
                 turn=turn,
                 conversation=conversation,
                 sampling=sampling,
             )
             yield from answer.run(stages)
 
-    def _subtitles(
-        self, turn: Turn, language: str | None, cancel: Cancel, held: ExitStack
-    ) -> "Subtitles | None":
-        """What writes down a spoken turn; None if it was typed, or nothing can."""
+    def _subtitles(self, turn: Turn, language: str | None) -> Subtitles | None:
+        """What writes down a spoken turn."""
         if turn.audio is None:
             return None
-        from engines.opens2s.subtitles import Subtitles  # noqa: PLC0415
-
         recognizers = self._parts.recognizers
         name = recognizers.get(language or "", recognizers[""])
-        try:
-            (recognizer,) = held.enter_context(self._models.use(name, cancel=cancel))
-        except UnavailableError:
-            return None  # The holder has said why, and the answer does not depend on it.
-        return Subtitles(recognizer, turn.audio, language)
+        return Subtitles(self._models, name, turn.audio, language)
 
     def _check(self, voice: str | Reference | None) -> None:
         if isinstance(voice, Reference):

@@ -14,11 +14,11 @@ from engines.base import (
     Sampling,
     Stopwatch,
     TextDelta,
-    Transcript,
     Turn,
     Usage,
 )
 from engines.cascade.stages import Stages
+from engines.opens2s.captions import Captions
 from engines.opens2s.generation import Unit, Word
 from engines.opens2s.prompts import Said, harmless
 from engines.opens2s.runtime import Runtime, Seeds
@@ -41,7 +41,7 @@ class Answer:
     Attributes:
         model: Borrowed.
         decoder: Borrowed; None for an answer in text only.
-        subtitles: Of the turn, where it was spoken and can be written down.
+        subtitles: Of the turn, if it was spoken.
         turn: The question.
         conversation: What was said before.
         sampling: How tokens are drawn.
@@ -55,6 +55,7 @@ class Answer:
     sampling: Sampling
     _seconds: float = field(init=False, default=0.0)
     _usage: Usage = field(init=False, default=Usage())
+    _captions: Captions = field(init=False, default_factory=Captions)
 
     def run(self, stages: Stages) -> Iterator[Event]:
         """The events of the answer, the last one `Finished`."""
@@ -76,9 +77,6 @@ class Answer:
                 for heard in self.subtitles.write(stages.stop):
                     put(heard)
                 watch.mark("recognized")
-            elif self.turn.audio is not None:
-                # Somebody may wait for the words, so they hear that there are none.
-                put(Transcript("", True, heard=self.turn.audio.seconds))
 
         def write(hand_on: Callable[[int], None]) -> None:
             self._write(seeds, put, hand_on, stages.stop, watch)
@@ -89,10 +87,11 @@ class Answer:
             for _ in codes:
                 pass
         else:
-            for audio in _decoded(self.decoder, codes, seeds.sound, stages.stop):
+            for audio, last in _decoded(self.decoder, codes, seeds.sound, stages.stop):
                 watch.mark("first_audio")
                 self._seconds += audio.seconds
-                put(AudioChunk(audio))
+                words = self._captions.rest() if last else self._captions.speak(audio.seconds)
+                put(AudioChunk(audio, words))
         for _ in heard:
             pass
 
@@ -120,6 +119,7 @@ class Answer:
             if made:
                 watch.mark("first_token")
                 put(TextDelta(made))
+                self._captions.write(made)
 
         with closing(answering.tokens) as tokens:
             for token in tokens:
@@ -149,13 +149,13 @@ def dialogue(turn: Turn, conversation: Conversation) -> tuple[Said, ...]:
 
 def _decoded(
     decoder: SpeechDecoder, codes: Iterable[int], seed: int, cancel: Cancel
-) -> Iterator[Audio]:
-    """The speech of codes as it becomes certain, its end included."""
+) -> Iterator[tuple[Audio, bool]]:
+    """The speech of codes as it becomes certain, and whether it is the end of it."""
     stream = decoder.open(seed=seed)
     for code in codes:
         audio = stream.push([code], cancel.check)
         if len(audio):
-            yield audio
+            yield audio, False
     audio = stream.finish(cancel.check)
     if len(audio):
-        yield audio
+        yield audio, True
