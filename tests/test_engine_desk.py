@@ -35,7 +35,8 @@ def house(tmp_path, snail, monkeypatch):
 
 def test_every_engine_is_listed_with_its_fit(house):
     found = {s.entry.info.name: s for s in house.desk.statuses()}
-    assert list(found) == ["embedded", "snail", "scholar", "giant", "whale", "wheel", "parcel"]
+    shipped = [entry.info.name for entry in CATALOG]
+    assert list(found) == [*shipped, "snail", "scholar", "giant", "whale", "wheel", "parcel"]
     assert found["giant"].fit.reason == "needs 21 GB of GPU memory; this machine has none"
     assert found["giant"].memory == {"cuda:0": 21_000_000_000}
     assert "needs 9000 GB of memory" in found["whale"].fit.reason
