@@ -80,7 +80,7 @@ def build(services: Services, tabs: gr.Tabs, tab: gr.Tab) -> None:
                 title="Load, last hour",
                 x_title=" ",
                 y_title=" ",
-                y_axis_format=".0f",
+                y_axis_format="~g",
                 height=220,
                 buttons=[],
             )

@@ -64,7 +64,9 @@ class Rest:
             try:
                 if not free:
                     self._admit(request)
-                if method not in {None, request.method}:
+                # Whoever asks for the head alone asks for what GET would give.
+                asked = "GET" if request.method == "HEAD" else request.method
+                if method not in {None, asked}:
                     raise _wrong_method(request, method)
                 self._busy += 1
                 try:

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+from dataclasses import replace
 
 import httpx
 import live_line
@@ -136,6 +137,7 @@ def test_over_http(page_url, services, openai_client):
     assert stats["turns"][-1]["task"] == "tts" and stats["turns"][-1]["real_time_factor"] < 5
     assert stats["memory"]["process_bytes"] > 10**8
     assert httpx.get(f"{page_url}health").json()["status"] in {"ready", "idle", "loading"}
+    assert httpx.head(f"{page_url}health").status_code == 200
     openai_client.models.list()
 
 
@@ -182,15 +184,8 @@ def test_who_may_look():
 
 
 def test_health_of_a_server_whose_model_failed(services, page_url, monkeypatch):
-    def failed():
-        return [status for status in real() if setattr_state(status)]
-
-    def setattr_state(status):
-        object.__setattr__(status, "state", "failed")
-        return True
-
-    real = services.models.status
-    monkeypatch.setattr(services.models, "status", failed)
+    known = [replace(status, state="failed") for status in services.models.status()]
+    monkeypatch.setattr(services.models, "status", lambda: known)
     answer = httpx.get(f"{page_url}health")
     assert (answer.status_code, answer.json()) == (503, {"status": "failed"})
     assert int(answer.headers["retry-after"]) > 0
