@@ -65,7 +65,7 @@ def seeing_url():
     from demos.page import launch  # noqa: PLC0415
 
     settings = Settings(_env_file=None, port=0, warm=False, idle_unload=0, temperature=0)
-    with Services(settings, [*CATALOG, *seeing_engine.ENTRIES]) as services:
+    with Services(settings, [CATALOG[0], *seeing_engine.ENTRIES]) as services:
         page = launch(services, block=False)
         yield page.local_url
         page.close()
