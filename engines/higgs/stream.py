@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from engines.higgs.delay import Codes
 
-#: Frames per block: small at first, for an early first sound. Then larger ones, so that the
-#: context that is decoded along costs less: with a reach of 10, 1.6 frames for one of speech.
-BLOCKS = (4, 8, 16, 32)
+#: Frames per block: few at first, for an early first sound, then more, so that the context that
+#: is decoded along costs less: with a reach of 10, 1.6 frames for one of speech. None is more than
+#: half as long again as the one before: while that one plays, a model that makes speech half as
+#: fast again as it is heard has the next one ready.
+BLOCKS = (3, 4, 6, 8, 12, 16, 24, 32)
 
 
 @dataclass(frozen=True, slots=True)
