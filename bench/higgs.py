@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,11 @@ TEXT = "The lighthouse keeper counted the ships."
 def main() -> None:
     """Print the tables."""
     sys.path.append("tests")
-    from higgs_checkpoint import make_codec, make_model  # noqa: PLC0415
-
+    checkpoint = import_module("higgs_checkpoint")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        codec = codecs.load(make_codec(Path(folder, "codec"), width=128), "cpu")
-        path = make_model(Path(folder, "model"), width=384, layers=4, eager=2.0)
+        codec = codecs.load(checkpoint.make_codec(Path(folder, "codec"), width=128), "cpu")
+        path = checkpoint.make_model(Path(folder, "model"), width=384, layers=4, eager=2.0)
         higgs = Higgs(models.load(path, "cpu", torch.float32, LoadReport()), codec)
         print_decoding(codec)
         print_reply(higgs)

@@ -12,6 +12,7 @@ from engines.base import EngineInfo, Models, SpeechEngine
 from engines.cascade import embedded
 from engines.cascade.engine import Cascade
 from engines.cascade.kit import ChatPart, Kit, RecognizerPart, SynthesizerPart
+from engines.higgs import part as higgs
 from engines.needs import Requirements
 from engines.opens2s import products as opens2s
 from engines.remote import config, parts
@@ -50,7 +51,7 @@ class Entry:
 #: The parts of cascades, by the names that a file with engines knows them by, too.
 RECOGNIZERS = {"embedded": embedded.RECOGNIZER}
 CHAT_MODELS = {"embedded": embedded.CHAT_MODEL}
-SYNTHESIZERS = {"embedded": embedded.SYNTHESIZER}
+SYNTHESIZERS = {"embedded": embedded.SYNTHESIZER, "higgs": higgs.SYNTHESIZER}
 
 
 def cascade(
@@ -64,6 +65,7 @@ def cascade(
     needs: str,
     notes: str,
     requires: Requirements = Requirements(),
+    terms: str = "",
 ) -> Entry:
     """An engine put together from a recognizer, a chat model and a synthesizer."""
     kit = Kit(recognizer, chat, synthesizer)
@@ -75,6 +77,7 @@ def cascade(
         kit.specs,
         lambda models: Cascade(info, kit.parts, models),
         requires,
+        terms,
     )
 
 
@@ -100,6 +103,18 @@ CATALOG: tuple[Entry, ...] = (
             requires=product.requires,
         )
         for product in opens2s.PRODUCTS
+    ),
+    cascade(
+        "higgs",
+        "Higgs Audio v2",
+        RECOGNIZERS["embedded"],
+        CHAT_MODELS["embedded"],
+        SYNTHESIZERS["higgs"],
+        licence=f"{higgs.LICENCE}; MIT (Moonshine, Whisper), Apache-2.0 (Qwen2.5)",
+        needs=higgs.NEEDS,
+        notes=higgs.NOTES,
+        requires=embedded.REQUIRES + higgs.REQUIRES,
+        terms=higgs.TERMS,
     ),
 )
 

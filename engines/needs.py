@@ -69,6 +69,25 @@ class Requirements:
     missing: Callable[[Settings, Store], int] | None = None
     check: Callable[[Settings, Store], Fit | None] | None = None
 
+    def __add__(self, other: "Requirements") -> "Requirements":
+        """What both need together."""
+
+        def missing(settings: Settings, store: Store) -> int:
+            parts = (self.missing, other.missing)
+            return sum(part(settings, store) for part in parts if part is not None)
+
+        def check(settings: Settings, store: Store) -> Fit | None:
+            found = (part(settings, store) for part in (self.check, other.check) if part)
+            return next((fit for fit in found if fit is not None and not fit.ok), None)
+
+        return Requirements(
+            download=self.download + other.download,
+            packages=tuple(dict.fromkeys(self.packages + other.packages)),
+            install=other.install if other.packages else self.install,
+            missing=missing,
+            check=check,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:

@@ -88,18 +88,21 @@ def clauses(tokens: Iterable[str], *, hurried: bool = True) -> Generator[str, No
             close()
 
 
-def spoken_clauses(tokens: Iterable[str], *, hurried: bool = True) -> Generator[str, None, None]:
+def spoken_clauses(
+    tokens: Iterable[str], *, hurried: bool = True, every_script: bool = False
+) -> Generator[str, None, None]:
     """`clauses`, cleaned for speech; what cannot be spoken is left out.
 
     Args:
         tokens: As for `clauses`.
         hurried: As for `clauses`.
+        every_script: As for `SpokenText`.
 
     Yields:
         What to say, never blank (see `speech.spoken.SpokenText`), with the line
         breaks that ended the clause: `speech.seams.pause_after` goes by them.
     """
-    cleaner = SpokenText()
+    cleaner = SpokenText(every_script=every_script)
     with closing(clauses(tokens, hurried=hurried)) as source:
         for clause in source:
             if said := cleaner.feed(clause):

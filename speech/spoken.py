@@ -37,7 +37,8 @@ _LONGEST = 2000
 _PARTS = re.compile(rf"[^\n]{{1,{_LONGEST}}}(?=\s|$)|[^\n]{{{_LONGEST}}}")
 #: Signs that the synthesizer reads or pauses at, besides letters and digits.
 _KEPT = frozenset(" .,;:!?…'’\"“”()-—%$€£¥₹₩¢&@#+=/<>§°±×÷²³µ½¼¾")
-_STOPS = frozenset(".!?,;:…—")
+_STOPS = frozenset(".!?,;:…—。！？，、；：")
+_WIDE_MARKS = frozenset("。！？，、；：「」『』（）《》·・～")
 _CJK_MARKS = str.maketrans("。、·・", ".,,,")
 
 _BREAK_TAG = re.compile(r"</?(?:br|p|div|li|tr|td|th|h[1-6])\b[^<>]*>", re.IGNORECASE)
@@ -56,9 +57,14 @@ class SpokenText:
     What spans pieces (blocks of code, displayed formulas, tables) is remembered,
     so an object serves one text. Pieces are those of `speech.sentences.clauses`:
     whole clauses, with their line breaks.
+
+    Args:
+        every_script: Letters of every script are kept; else those of the Latin one alone,
+            for voices that have no sound for others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, every_script: bool = False) -> None:
+        self._every_script = every_script
         self._fence = ""
         self._remarked = False
         #: The end of the displayed formula that is open, and its lines so far.
@@ -85,7 +91,7 @@ class SpokenText:
         """What is left at the end of the text: a formula that was never closed."""
         formula, self._display = " ".join(self._display), []
         self._display_end = ""
-        return _only_speakable(maths_words(formula))
+        return _only_speakable(maths_words(formula), every_script=self._every_script)
 
     def _line(self, line: str, *, ends: bool) -> str:
         if self._display_end:
@@ -99,21 +105,21 @@ class SpokenText:
             if display and not LATEX.match(line, display.start(1)):
                 return self._open_display(line, display)
             return self._block(line, ends=ends)
-        return "" if self._fence else inline_words(line)
+        return "" if self._fence else self._words(line)
 
     def _block(self, line: str, *, ends: bool) -> str:
         line = _QUOTE.sub("", line, count=1) if _QUOTE.match(line) else line
         if _TABLE_ROW.fullmatch(line):
-            cells = [inline_words(cell) for cell in line.strip().strip("|").split("|")]
+            cells = [self._words(cell) for cell in line.strip().strip("|").split("|")]
             return _ended(", ".join(cell for cell in cells if cell))
         if heading := _HEADING.match(line):
-            return _ended(inline_words(line[heading.end() :].rstrip("# ")))
+            return _ended(self._words(line[heading.end() :].rstrip("# ")))
         if item := _ITEM.match(line):
-            words = inline_words(line[item.end() :])
+            words = self._words(line[item.end() :])
             # "1, open the file": a full stop would make a sentence of the number.
             words = f"{item[1]}, {words}" if item[1] and words else words
             return _ended(words) if ends else words
-        return inline_words(line)
+        return self._words(line)
 
     def _toggle_fence(self, marks: str) -> str:
         if not self._fence:
@@ -142,7 +148,10 @@ class SpokenText:
         if end.startswith("\\end"):
             self._display.append(end)
         said = self.finish()
-        return _joined([_ended(said), inline_words(rest)])
+        return _joined([_ended(said), self._words(rest)])
+
+    def _words(self, text: str) -> str:
+        return inline_words(text, every_script=self._every_script)
 
 
 def spoken(text: str) -> str:
@@ -202,7 +211,7 @@ def paragraphs(text: str) -> Iterator[str]:
         yield " ".join(paragraph) + "\n"
 
 
-def inline_words(text: str) -> str:
+def inline_words(text: str, *, every_script: bool = False) -> str:
     """Clean a stretch of text within a line: emphasis, links, code, maths, signs."""
     held: list[str] = []
 
@@ -216,7 +225,9 @@ def inline_words(text: str) -> str:
     text = _with_formulas_held(_without_html(text), hold)
     words = plain_words(_without_markup(text))
     words = _HELD_CHARS.sub(lambda match: f" {held[ord(match.group()) - _HELD]} ", words)
-    return _only_speakable(words.translate(_CJK_MARKS))
+    if not every_script:
+        words = words.translate(_CJK_MARKS)
+    return _only_speakable(words, every_script=every_script)
 
 
 def _with_formulas_held(text: str, hold: Callable[[str], str]) -> str:
@@ -262,9 +273,10 @@ def _token_text(token: Token) -> str:
     return token.content
 
 
-def _only_speakable(words: str) -> str:
-    """The words without what an English voice has no sound for; empty if nothing is left."""
-    kept = "".join(char if char in _KEPT or _is_latin(char) else " " for char in words)
+def _only_speakable(words: str, *, every_script: bool) -> str:
+    """The words without what the voice has no sound for; empty if nothing is left."""
+    is_letter = _is_letter if every_script else _is_latin
+    kept = "".join(char if char in _KEPT or is_letter(char) else " " for char in words)
     kept = re.sub(r"\s+", " ", kept)
     kept = re.sub(r"\s+([,.;:!?)])(?!\d)", r"\1", kept)
     kept = re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", kept)
@@ -276,6 +288,11 @@ def _is_latin(char: str) -> bool:
     if char.isascii():
         return char.isalnum()
     return char.isalpha() and unicodedata.name(char, "").startswith("LATIN")
+
+
+def _is_letter(char: str) -> bool:
+    """A letter or digit of any script, a mark that belongs to one, or a mark of East Asian text."""
+    return unicodedata.category(char)[0] in "LMN" or char in _WIDE_MARKS
 
 
 def _ended(words: str) -> str:

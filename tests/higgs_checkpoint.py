@@ -105,7 +105,7 @@ def published_codec():
             sys.modules["torchaudio"] = before
 
 
-def make_codec(folder: Path, *, width: int = 64, seed: int = 0) -> Path:
+def make_codec(folder: Path, *, width: int = 64, seed: int = 0, level: float = LEVEL) -> Path:
     """A codec with the published strides, codebooks and reach, and few channels."""
     ratios = [8, 5, 4, 2, 3]
     config = HiggsAudioV2TokenizerConfig(
@@ -138,7 +138,7 @@ def make_codec(folder: Path, *, width: int = 64, seed: int = 0) -> Path:
                 tensor.normal_(0, 1.2 / tensor[0].numel() ** 0.5)
         # As loud as speech, so that a click would show.
         last = model.acoustic_decoder.conv2
-        last.weight *= LEVEL / model.decode(torch.randint(1024, (1, 8, 100))).audio_values.std()
+        last.weight *= level / model.decode(torch.randint(1024, (1, 8, 100))).audio_values.std()
     model.save_pretrained(folder)
     return folder
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speech.sentences import LONGEST, clauses
+from speech.sentences import LONGEST, clauses, spoken_clauses
 
 ANSWER = (
     "Certainly, I can help with that. The capital of France is Paris, which lies on the Seine."
@@ -276,3 +276,10 @@ def test_speed():
         took = time.perf_counter() - began
         print(f"{count} clauses of 100,000 characters in {took:.2f} s")
         assert took < 5
+
+
+def test_letters_of_every_script_are_spoken_where_the_voice_has_them():
+    text = "你好世界。今天 **天气** 很好！ Привет, мир. नमस्ते 😀"
+    said = list(spoken_clauses([text], hurried=False, every_script=True))
+    assert "".join(said).replace(" ", "") == "你好世界。今天天气很好!Привет,мир.नमस्ते"
+    assert list(spoken_clauses([text], hurried=False)) == []

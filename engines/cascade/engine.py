@@ -168,7 +168,7 @@ class Cascade:
             watch = Stopwatch()
             clauses = stages.run(
                 "cutting the text",
-                _each(lambda: spoken_clauses(paragraphs(text), hurried=False)),
+                _each(lambda: self._clauses(paragraphs(text), hurried=False)),
             )
             events = stages.run("speech synthesis", _each(lambda: speaker.speak(clauses)))
             for event in stages.read(events):
@@ -218,10 +218,16 @@ class Cascade:
                 recognizer=borrowed.get(self._parts.recognizer(language)),
                 chat=borrowed[self._parts.chat],
                 speaker=speaker,
+                cut=self._clauses,
             )
             for event in reply.run(stages):
                 yield from notices.new()
                 yield event
+
+    def _clauses(self, tokens: Iterable[str], *, hurried: bool = True) -> Iterator[str]:
+        """What of a text is spoken, clause by clause."""
+        every_script = self._info.speaks != ("en",)
+        return spoken_clauses(tokens, hurried=hurried, every_script=every_script)
 
     def prepare(
         self,
@@ -331,6 +337,7 @@ class _Reply:
     recognizer: Recognizer | None
     chat: ChatModel
     speaker: Delivery | None
+    cut: Callable[[Iterable[str]], Iterator[str]]
     usage: Usage = field(default_factory=Usage)
     broken_off: ParleyError | None = None
 
@@ -374,7 +381,7 @@ class _Reply:
             for _ in tokens:
                 pass
         else:
-            clauses = stages.run("cutting the text", _each(lambda: spoken_clauses(tokens)))
+            clauses = stages.run("cutting the text", _each(lambda: self.cut(tokens)))
             for event in self.speaker.speak(_marked(clauses, watch)):
                 if isinstance(event, AudioChunk):
                     watch.mark("first_audio")

@@ -69,7 +69,7 @@ def specs(settings: Settings, store: Store) -> tuple[ModelSpec, ...]:
 
     def load(report: LoadReport) -> "Higgs":
         folders = fetch(store, MODEL, report), fetch(store, CODEC, report)
-        return _load(*folders, device, report)
+        return assemble(*folders, device, report)
 
     return (ModelSpec(NAME, "Higgs Audio v2", device, need, load),)
 
@@ -83,7 +83,13 @@ def missing(settings: Settings, store: Store) -> int:
     )
 
 
-def _load(model: Path, codec: Path, device: str, report: LoadReport) -> "Higgs":
+def assemble(model: Path, codec: Path, device: str, report: LoadReport) -> "Higgs":
+    """The synthesizer over the model and the codec of two folders.
+
+    Raises:
+        CheckpointError: If one of them is not what it should be.
+        CancelledError: If nobody wants it any more.
+    """
     import torch  # noqa: PLC0415  (only now; the table of engines does without)
 
     from engines.higgs import codec as codecs  # noqa: PLC0415

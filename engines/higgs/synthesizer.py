@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from engines.higgs.codec import Codec
 from engines.higgs.delay import Undelay
 from engines.higgs.generation import Columns, Memory, Repeats, generate
 from engines.higgs.model import LanguageModel
-from engines.higgs.prompt import Utterance, clean
+from engines.higgs.prompt import Prompt, Utterance, clean
 from engines.higgs.voices import VOICES, Cast, Line, cast, lines
 from engines.native.sampling import Drawing, generator
 from engines.native.steps import Steps
@@ -31,6 +32,8 @@ LONGEST = 600
 #: How long an utterance may get, in frames: a text that is spoken slowly needs half of it. A
 #: byte is a letter of most alphabets, and a third of a syllable that is written with one sign.
 _FRAMES, _FRAMES_PER_BYTE = 75, 6
+#: How often a text is tried of which no sound comes: rarely, the model ends at once.
+_TAKES = 2
 #: What was said before is read again before each sentence, so that the voice stays: the first
 #: utterance of each speaker and the last ones, not more than so many seconds of these.
 _RECENT, _RECENT_SECONDS = 2, 20.0
@@ -89,6 +92,14 @@ class Higgs:
         self.steps.close()
 
 
+@dataclass(slots=True)
+class _Take:
+    """What came of generating a text once: its frames, and whether it came to an end."""
+
+    frames: list[NDArray[np.int64]] = field(default_factory=list)
+    ended: bool = False
+
+
 class Reply:
     """One reply: what was said is kept for the next sentence, with the model's memory of it."""
 
@@ -133,45 +144,53 @@ class Reply:
         scene = self._cast.scene(self._others, dialogue=line.speaker is not None)
         text = f"[SPEAKER{line.speaker or 0}] {line.text}" if scene.dialogue else line.text
         most = _FRAMES + _FRAMES_PER_BYTE * len(line.text.encode())
-        frames: list[NDArray[np.int64]] = []
-        higgs = self._higgs
-        prompt = higgs.model.prompter.prompt(scene, self._context(), text)
-        columns = Columns(
-            higgs.model.codebooks, higgs.drawing, higgs.repeats, prompt.columns, self._random
-        )
-        ended = False
-
-        def steps() -> Iterator[NDArray[np.float32] | None]:
-            nonlocal ended
-            undelay, stream = Undelay(higgs.model.codebooks), higgs.codec.stream()
-            end, drawn = higgs.model.codebooks.end, 0
-            for column in generate(higgs.model.network, prompt, self._memory, columns, end, most):
-                drawn += column is not None
-                frame = None if column is None else undelay.push(column)
-                yield None
-                if frame is not None:
-                    frames.append(frame)
-                    if (samples := stream.push(frame)) is not None:
-                        yield samples
-            ended = drawn < most
-            yield from stream.finish()
-
-        for samples in higgs.steps.run(steps(), cancel=self._cancel):
-            if samples is not None:
-                yield Audio(samples, higgs.rate)
-        self._check(line.text, len(frames), ended)
-        self._said.append((line.speaker, Utterance(text, np.stack(frames))))
-
-    def _check(self, text: str, count: int, ended: bool) -> None:
-        seconds = count * self._higgs.codec.hop / self._higgs.rate
-        if not count:
+        prompt = self._higgs.model.prompter.prompt(scene, self._context(), text)
+        for _ in range(_TAKES):
+            take = _Take()
+            steps = self._steps(prompt, most, take)
+            for samples in self._higgs.steps.run(steps, cancel=self._cancel):
+                if samples is not None:
+                    yield Audio(samples, self._higgs.rate)
+            if take.frames:
+                break
+        else:
             raise EngineError("Higgs Audio made no sound of it. Try again, or word it differently.")
-        if not ended:
+        if not take.ended:
+            seconds = len(take.frames) * self._higgs.codec.hop / self._higgs.rate
             logger.warning("no end after %.1f s of speech for %d characters", seconds, len(text))
             raise EngineError(
                 f"Higgs Audio did not come to an end and was stopped after {seconds:.0f} s. "
                 "Try again, or word it differently."
             )
+        self._said.append((line.speaker, Utterance(text, np.stack(take.frames))))
+
+    def _steps(
+        self, prompt: Prompt, most: int, take: "_Take"
+    ) -> Iterator[NDArray[np.float32] | None]:
+        """The steps of one take; each gives a block of speech, or nothing yet."""
+        model = self._higgs.model
+        columns = Columns(
+            model.codebooks,
+            self._higgs.drawing,
+            self._higgs.repeats,
+            prompt.columns,
+            self._random,
+        )
+        undelay, stream = Undelay(model.codebooks), self._higgs.codec.stream()
+        drawn = 0
+        for column in generate(
+            model.network, prompt, self._memory, columns, model.codebooks.end, most
+        ):
+            yield None
+            if column is None:
+                continue
+            drawn += 1
+            if (frame := undelay.push(column)) is not None:
+                take.frames.append(frame)
+                if (samples := stream.push(frame)) is not None:
+                    yield samples
+        take.ended = drawn < most
+        yield from stream.finish()
 
     def _context(self) -> list[Utterance]:
         """What is read again: each speaker's first utterance, and the last ones."""
