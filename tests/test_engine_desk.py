@@ -13,7 +13,7 @@ from settings import Settings
 
 
 def started(folder, snail=None, **given):
-    catalog = [CATALOG[0], *many_engines.entries(snail or Snail())]
+    catalog = [*CATALOG, *many_engines.entries(snail or Snail())]
     settings = Settings(_env_file=None, warm=False, data=folder, offline=True, **given)
     return Services(settings, catalog)
 
