@@ -78,6 +78,26 @@ class Settings(BaseSettings):
     idle_unload: float = Field(
         1800.0, ge=0, description="Seconds after which an unused model is unloaded; 0: never."
     )
+    vita_mode: Literal["auto", "vanilla", "balance", "boost", "turbo"] = Field(
+        "auto",
+        description="How VITA-Audio writes: vanilla is the most careful, turbo the fastest; auto "
+        "is the mode that the checkpoint was made for. Recognition is always vanilla.",
+    )
+    vita_persona: str = Field(
+        "Luke, male",
+        description="Whom VITA-Audio plays when it answers: a name, and male or female.",
+    )
+    vita_precision: Literal["full", "int8", "int4"] = Field(
+        "full", description="Weights of VITA-Audio: full is bfloat16; int8 and int4 take torchao."
+    )
+    vita_window: int = Field(
+        4096,
+        ge=64,
+        le=32_768,
+        description="Tokens that VITA-Audio keeps of a conversation with its reply; its memory "
+        "grows with that.",
+    )
+    vita_users: int = Field(4, ge=1, description="Replies that VITA-Audio makes at once.")
     warm: bool = Field(True, description="Fetch and load the models in the background at start.")
     temperature: float = Field(
         0.7, ge=0, le=2, description="How freely the chat model chooses words, unless asked."

@@ -16,6 +16,7 @@ from engines.higgs import part as higgs
 from engines.needs import Requirements
 from engines.opens2s import products as opens2s
 from engines.remote import config, parts
+from engines.vita_audio import products as vita_audio
 from errors import InputError
 from model_spec import ModelSpec
 from settings import Settings
@@ -115,6 +116,17 @@ CATALOG: tuple[Entry, ...] = (
         notes=higgs.NOTES,
         requires=embedded.REQUIRES + higgs.REQUIRES,
         terms=higgs.TERMS,
+    ),
+    *(
+        Entry(
+            info=product.info,
+            licence=product.licence,
+            needs=product.needs,
+            specs=product.specs,
+            build=product.engine,
+            requires=product.requires,
+        )
+        for product in vita_audio.PRODUCTS
     ),
 )
 

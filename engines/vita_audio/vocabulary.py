@@ -118,6 +118,12 @@ class Vocabulary:
         """Ids that end a reply."""
         return frozenset((self.turn_end, self.text_end))
 
+    @property
+    def speech(self) -> tuple[int, int]:
+        """First and one past the last id of codes, their marks and the end of a reply."""
+        first = min(self.turn_end, self.begin, self.end, self.first_code)
+        return first, self.first_code + self.codes
+
     def code(self, token: int) -> int | None:
         """The code that an id stands for; None if it stands for something else."""
         code = token - self.first_code
