@@ -15,6 +15,7 @@ from devices import Gpu, gpus
 from dialogues import Dialogues
 from engine_desk import EngineDesk
 from engines.base import (
+    Adaptable,
     Anticipating,
     Cancel,
     Conversation,
@@ -28,6 +29,7 @@ from engines.base import (
     Task,
     Transcript,
     Turn,
+    Wishes,
 )
 from engines.cascade.parts import RECOGNIZER_RATE
 from engines.catalog import Entry, entries
@@ -224,6 +226,7 @@ class Services:
         *,
         engine: str | None = None,
         seed: int | None = None,
+        wishes: Wishes = Wishes(),
         cancel: Cancel,
         on_wait: OnWait | None = None,
     ) -> Iterator[Event]:
@@ -233,7 +236,7 @@ class Services:
         """
         text = self.text(text)
         _check_seed(seed)
-        chosen = self.engine(engine)
+        chosen = self._adapted(engine, wishes)
         voice = self.voices.resolved(voice, chosen.info)
         with self._admitted(chosen, "tts", None, cancel, on_wait) as see:
             events = see(chosen.speak(text, voice, seed=seed, cancel=cancel))
@@ -261,6 +264,7 @@ class Services:
         sampling: Sampling = Sampling(),
         language: str | None = None,
         spoken: bool = True,
+        wishes: Wishes = Wishes(),
         cancel: Cancel,
         on_wait: OnWait | None = None,
         live: bool = False,
@@ -272,7 +276,7 @@ class Services:
         if turn.text.strip() or (turn.audio is None and not turn.images):
             turn = replace(turn, text=self.text(turn.text))
         _check_seed(sampling.seed)
-        chosen = self.engine(engine)
+        chosen = self._adapted(engine, wishes)
         shown = turn.images or any(message.images for message in conversation.messages)
         if shown and not chosen.info.can_see:
             raise InputError(chosen.info.blind)
@@ -298,6 +302,7 @@ class Services:
         engine: str | None = None,
         language: str | None = None,
         spoken: bool = True,
+        wishes: Wishes = Wishes(),
         cancel: Cancel,
     ) -> Iterator[Transcript]:
         """Get ready to answer, where the engine can; see `Anticipating`.
@@ -305,7 +310,7 @@ class Services:
         Those who wait for an answer come first: this passes no turnstile, and while
         anybody is being answered it tells what it heard and does no more.
         """
-        chosen = self.engine(engine)
+        chosen = self._adapted(engine, wishes)
         if not isinstance(chosen, Anticipating):
             return
         with closing(
@@ -315,6 +320,23 @@ class Services:
                 yield event
                 if self.turnstile.active:
                     return
+
+    def choices(
+        self, wishes: Wishes, *, engine: str | None = None, cancel: Cancel
+    ) -> tuple[str, ...]:
+        """Chat models of an engine's server that can be wished for; none if it lies on none.
+
+        Raises:
+            UnavailableError: If the server does not tell.
+        """
+        chosen = self.engine(engine)
+        return chosen.choices(wishes, cancel) if isinstance(chosen, Adaptable) else ()
+
+    def _adapted(self, name: str | None, wishes: Wishes) -> SpeechEngine:
+        """An engine as a session wishes it, as far as it heeds that."""
+        engine = self.engine(name)
+        heeded = wishes.heeded(engine.info.wishes)
+        return engine.adapted(heeded) if heeded and isinstance(engine, Adaptable) else engine
 
     @contextmanager
     def _admitted(

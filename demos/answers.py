@@ -13,7 +13,7 @@ from demos.panel import Options
 from demos.problems import told
 from demos.running import Running
 from demos.thread import Ask, Reply, Thread
-from engines.base import AudioChunk, Cancel, Event, Span, Task, Turn
+from engines.base import AudioChunk, Cancel, Event, Span, Task, Turn, Wishes
 from errors import CancelledError
 from services import OnWait, Services
 from speech.pcm import Audio
@@ -94,7 +94,12 @@ class Answers:
         cancel: Cancel,
         on_wait: OnWait,
     ) -> Iterator[Event]:
-        common: _Common = {"engine": options.engine, "cancel": cancel, "on_wait": on_wait}
+        common: _Common = {
+            "engine": options.engine,
+            "wishes": options.wishes,
+            "cancel": cancel,
+            "on_wait": on_wait,
+        }
         language = options.language or None
         if task == "tts":
             seed = options.sampling.seed
@@ -115,6 +120,7 @@ class Answers:
 
 class _Common(TypedDict):
     engine: str
+    wishes: Wishes
     cancel: Cancel
     on_wait: OnWait
 

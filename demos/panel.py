@@ -1,10 +1,11 @@
 """The folded settings panel of the chat tab."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import gradio as gr
 
-from engines.base import Sampling
+from demos import wishes
+from engines.base import Sampling, Wishes
 from errors import InputError
 from services import Services
 
@@ -24,6 +25,14 @@ class Options:
     seed: str
     history: float
     system: str
+    style: str = ""
+    key: str = field(default="", repr=False)
+    server_model: str | None = ""
+
+    @property
+    def wishes(self) -> Wishes:
+        """What the session asks of the engine."""
+        return Wishes(self.style or "", self.key or "", self.server_model or "")
 
     @property
     def sampling(self) -> Sampling:
@@ -112,5 +121,6 @@ def build(services: Services, engine: gr.State) -> Panel:
             lines=2,
             placeholder="Empty takes a short one of Parley's own",
         )
-    inputs = [engine, voice, language, temperature, max_tokens, seed, history, system]
+        asked = wishes.build(services, engine)
+    inputs = [engine, voice, language, temperature, max_tokens, seed, history, system, *asked]
     return Panel(inputs, language, at_once, voice)

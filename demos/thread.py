@@ -13,6 +13,7 @@ from engines.base import (
     Conversation,
     Event,
     Finished,
+    Notice,
     Span,
     TextDelta,
     Timings,
@@ -89,6 +90,7 @@ class Reply:
         self._clip: ComponentMessage | None = None
         self._timings: Timings | None = None
         self._notice = ""
+        self._told: list[str] = []
         self._notes: tuple[str, ...] = ()
         self._own_clip = player.show(self._ask.clip) if self._ask.clip else None
 
@@ -113,6 +115,8 @@ class Reply:
                 if self._writer is None:
                     self._writer = ClipWriter(event.audio.rate, made=self._made)
                 self._writer.add(event.audio)
+            case Notice():
+                self._told.append(event.text)
             case Finished():
                 self._timings = event.timings
 
@@ -143,6 +147,7 @@ class Reply:
             answer or None,
             self._clip,
             _aside(waiting, "waiting") if waiting and not answer else None,
+            *(_aside(told, "notice") for told in self._told),
             _aside(self._notice, "notice") if self._notice else None,
             _figures(self._timings) if self._timings else None,
         ]

@@ -362,6 +362,14 @@ class Wishes:
     def __bool__(self) -> bool:
         return bool(self.style or self.key or self.model)
 
+    def heeded(self, wishes: frozenset[Wish]) -> "Wishes":
+        """Those of them that an engine makes something of."""
+        return Wishes(
+            self.style if "style" in wishes else "",
+            self.key if "key" in wishes else "",
+            self.model if "model" in wishes else "",
+        )
+
 
 class Models(Protocol):
     """Where an engine borrows loaded models from (the `ModelHolder`)."""

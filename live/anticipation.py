@@ -83,6 +83,7 @@ class Anticipation:
             engine=config.info.name,
             language=config.language,
             spoken=config.speaks,
+            wishes=config.wishes,
             cancel=cancel,
         )
         try:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engines.base import EngineInfo
+from engines.base import EngineInfo, Wishes
 from live.protocol import PCM
 from live.turns import TurnSettings
 
@@ -31,6 +31,7 @@ class Config:
         max_tokens: Longest reply.
         history: How many messages the model is shown.
         images_in_history: Earlier messages keep their images.
+        wishes: What the session asks of the engine; of its key nothing is ever told.
     """
 
     info: EngineInfo
@@ -45,12 +46,15 @@ class Config:
     max_tokens: int = 256
     history: int = 20
     images_in_history: bool = False
+    wishes: Wishes = field(default_factory=Wishes)
 
     def with_engine(self, info: EngineInfo) -> "Config":
         """The same for another engine; what that one lacks falls back to what it has."""
         return replace(
             self,
             info=info,
+            # Key and model are for the server of the engine before.
+            wishes=self.wishes if info.name == self.info.name else Wishes(self.wishes.style),
             voice=self.voice if self.voice in voices(info) else None,
             language=self.language if hears(info, self.language) else None,
             speaks=(self.speaks or "text" not in info.tasks) and "sqa" in info.tasks,
@@ -95,6 +99,8 @@ class Config:
             "hold_ms": _ms(self.turns.hold),
             "history_limit": self.history,
             "images_in_history": self.images_in_history,
+            "style": self.wishes.style,
+            "chat_model": self.wishes.model,
         }
 
     def _turn_detection(self) -> dict[str, Any] | None:
@@ -134,6 +140,7 @@ def engine_as_event(info: EngineInfo, others: Iterable[EngineInfo]) -> dict[str,
         "title": info.title,
         "can_see": info.can_see,
         "reference": info.reference,
+        "wishes": sorted(info.wishes),
         "hears": list(info.hears),
         "speaks": list(info.speaks),
         "voices": [

@@ -65,6 +65,10 @@ class Played(Own):
     latency_ms: Milliseconds
 
 
+#: Longest word on how to speak, key, or name of a model, characters.
+MOST_STYLE = 1000
+
+
 class Configure(Own):
     """Settings OpenAI has no field for; None leaves one as it is."""
 
@@ -76,6 +80,9 @@ class Configure(Own):
     hold_ms: int | None = Field(None, ge=200, le=8000)
     history_limit: int | None = Field(None, ge=0, le=200)
     images_in_history: StrictBool | None = None
+    style: str | None = Field(None, max_length=MOST_STYLE)
+    key: str | None = Field(None, max_length=MOST_STYLE, repr=False)
+    chat_model: str | None = Field(None, max_length=MOST_STYLE)
 
 
 class CameraFrame(Own):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import AudioChunk, Event, Sampling, TextDelta, Transcript, Turn
+from engines.base import AudioChunk, Event, Notice, Sampling, TextDelta, Transcript, Turn
 from errors import CancelledError, InputError, ParleyError
 from live.config import Config
 from live.items import Item, Items
@@ -100,6 +100,7 @@ class Speaker:
             sampling=Sampling(self._services.settings.temperature, config.max_tokens),
             language=config.language,
             spoken=config.speaks,
+            wishes=config.wishes,
             cancel=reply.cancel,
             live=True,
         )
@@ -164,7 +165,7 @@ class Speaker:
             reply.cancel.check()  # A guess that was stale before it began costs nothing.
             async for given in events:
                 self._mark(reply, given)
-                if isinstance(given, TextDelta | AudioChunk):
+                if isinstance(given, TextDelta | AudioChunk | Notice):
                     await reply.released.wait()
                     self._pass_on(reply, given)
             reply.made = True
@@ -257,10 +258,13 @@ class Speaker:
             if begins:
                 self._tell_timings(reply)
 
-    def _pass_on(self, reply: Reply, given: TextDelta | AudioChunk) -> None:
+    def _pass_on(self, reply: Reply, given: TextDelta | AudioChunk | Notice) -> None:
         if self.reply is not reply:
             return
         pacer = self._open(reply)
+        if isinstance(given, Notice):
+            self._emit(event("parley.notice", response_id=reply.id, message=given.text))
+            return
         if isinstance(given, TextDelta):
             reply.item.text += given.text
             kind = "output_audio_transcript" if reply.item.spoken else "output_text"

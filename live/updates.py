@@ -14,7 +14,7 @@ from openai.types.realtime import (
     RealtimeResponseCreateParams,
 )
 
-from engines.base import EngineInfo
+from engines.base import EngineInfo, Wishes
 from errors import InputError, UnavailableError
 from live.config import HOLD, MOST_TOKENS, Config, hears, voices
 from live.protocol import Configure, ProtocolError
@@ -109,6 +109,11 @@ def configured(config: Config, given: Configure) -> Config:
         ),
         history=_or(given.history_limit, config.history),
         images_in_history=_or(given.images_in_history, config.images_in_history),
+        wishes=Wishes(
+            _or(given.style, config.wishes.style),
+            _or(given.key, config.wishes.key),
+            _or(given.chat_model, config.wishes.model),
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """What clients set: everything works or is refused by name."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from openai.types.realtime import (
@@ -387,6 +388,8 @@ def test_own_settings():
         "hold_ms": 800,
         "history_limit": 20,
         "images_in_history": False,
+        "style": "",
+        "chat_model": "",
     }
     mine = {
         "interrupt_after_ms": 400,
@@ -394,6 +397,8 @@ def test_own_settings():
         "hold_ms": 1500,
         "history_limit": 0,
         "images_in_history": True,
+        "style": "in a whisper",
+        "chat_model": "big",
     }
     assert configure(**mine).own_as_event() == mine
     assert configure(configure(**mine), hold_ms=900).own_as_event() == mine | {"hold_ms": 900}
@@ -418,3 +423,19 @@ def test_own_settings():
 def test_own_settings_have_ranges(name, value):
     error = refused(configure, **{name: value})
     assert error.param == name
+
+
+def test_a_key_is_for_one_server_and_never_told():
+    config = configure(key="sk-secret", style="softly", chat_model="big")
+    assert config.wishes.key == "sk-secret"
+    shown = json.dumps([config.own_as_event(), config.as_event("s")]) + repr(config)
+    assert "sk-secret" not in shown
+    other = config.with_engine(replace(TWO_VOICES, name="another"))
+    assert (other.wishes.key, other.wishes.model, other.wishes.style) == ("", "", "softly")
+    assert config.with_engine(TWO_VOICES).wishes == config.wishes
+
+
+def test_a_key_that_is_refused_is_not_shown():
+    with pytest.raises(ProtocolError) as told:
+        configure(key="sk-secret" * 1000)
+    assert "sk-secret" not in str(told.value)

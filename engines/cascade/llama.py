@@ -13,6 +13,7 @@ from engines.base import Cancel, Sampling, Usage
 from engines.cascade.parts import Prompt
 from engines.cascade.prompts import as_text, without_oldest_exchange
 from engines.cascade.slots import Slot, Slots
+from engines.remote.address import Remote
 from errors import EngineError, InputError
 
 #: Tokens one reply may see and write; a conversation beyond it loses its oldest exchanges.
@@ -41,8 +42,9 @@ class Llama:
         params.n_parallel = SLOTS
         params.n_batch = params.n_ubatch = PROMPT_STEP
         params.cache_ram_mib = 0  # Slots are chosen here; llama.cpp would keep 8 GiB besides.
-        # It listens on a port of its own as well: nobody else gets in.
-        params.api_keys = [secrets.token_hex()]
+        # It listens on a port of its own as well: nobody gets in without the key.
+        self._key = secrets.token_hex()
+        params.api_keys = [self._key]
         params.endpoint_slots = params.endpoint_props = False
         params.n_gpu_layers = 0
         params.verbosity = -1
@@ -55,6 +57,11 @@ class Llama:
                 f"{path.name} could not be loaded as a chat model ({error}). "
                 "It must be a GGUF file of a model that llama.cpp knows."
             ) from error
+
+    @property
+    def over_http(self) -> Remote:
+        """Where the same model answers over HTTP: llama.cpp's own server, on this machine only."""
+        return Remote((f"{self._server.listening_address}/v1",), self._key)
 
     def warm(self, system: str) -> None:
         """Read the system prompt once, so that the first question finds it cached."""

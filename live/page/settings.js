@@ -36,6 +36,7 @@ export class Settings {
     this.place = place;
     this.client = client;
     this.wishes = load();
+    this.asked = {}; // Style, key and model for the engine's server; kept nowhere.
     this.session = {}; // As the server shows it, so far; and so on.
     this.configured = {};
     this.engine = null;
@@ -62,6 +63,13 @@ export class Settings {
     for (const name of Object.keys(TELL)) {
       if (name in this.wishes) TELL[name](this.client, this.wishes[name]);
     }
+    this.ask(this.asked);
+  }
+
+  /** What the page asks of the chosen engine; an empty text asks for nothing. */
+  ask(asked) {
+    this.asked = asked;
+    for (const [name, value] of Object.entries(asked)) this.client.configure(name, value);
   }
 
   /** Another engine is to answer, in this visit. */

@@ -105,6 +105,7 @@ class View {
     // A key that is let go in another window is not seen here.
     window.addEventListener("blur", () => this.press(false));
     window.addEventListener("parley-engine", ({ detail }) => this.choose(detail));
+    window.addEventListener("parley-wishes", ({ detail }) => this.settings.ask(detail));
     window.addEventListener("pagehide", () => client.hangUp());
   }
 
@@ -226,6 +227,9 @@ class View {
         break;
       case "parley.engine":
         this.camera.setEngine(this.settings.chosenEngine);
+        break;
+      case "parley.notice":
+        this.note(event.message);
         break;
       case "error":
         if (event.error.code === "cannot_see") this.camera.switchOff();

@@ -1,0 +1,90 @@
+"""What a session may ask of the chosen engine: how to speak, which model, with which key.
+
+The key stays with the session: it is sent with each request, used for that, and neither
+kept, logged nor shown. Another engine is another server, so a switch empties the field.
+"""
+
+from typing import Any
+
+import gradio as gr
+
+from demos.problems import told
+from engines.base import Cancel, Wish, Wishes
+from services import Services
+
+#: The talk tab lives in the browser, and hears of the wishes there.
+TELL_TALK = (
+    "(style, key, model) => window.dispatchEvent("
+    "new CustomEvent('parley-wishes', { detail: { style, key, chat_model: model ?? '' } }))"
+)
+EMPTY_FIELDS = "() => ['', '']"
+#: The widgets in order, as `Wishes` has its fields.
+FIELDS: tuple[Wish, ...] = ("style", "key", "model")
+
+
+def build(services: Services, engine: gr.Dropdown) -> list[gr.Component]:
+    """Lay out the widgets; they are hidden where the engine makes nothing of them."""
+    shown = _shown(services, services.settings.engine)
+    with gr.Row(visible=bool(shown), elem_id="wishes") as row:
+        style = gr.Textbox(
+            label="Speaking style",
+            info="In words: warm and slow, like a bedtime story",
+            elem_id="wish-style",
+            max_lines=2,
+            visible="style" in shown,
+        )
+        key = gr.Textbox(
+            type="password",
+            label="API key",
+            info="For this engine's server, in this session only; never kept",
+            elem_id="wish-key",
+            visible="key" in shown,
+        )
+        model = gr.Dropdown(
+            [],
+            value="",
+            allow_custom_value=True,
+            label="Model on the server",
+            info="Empty takes the engine's own",
+            elem_id="wish-model",
+            visible="model" in shown,
+        )
+        listing = gr.Button(
+            "List models", size="sm", min_width=90, visible="model" in shown, elem_id="list-models"
+        )
+    fields: list[gr.Component] = [style, key, model]
+    quick: dict[str, Any] = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    engine.change(None, None, [key, model], js=EMPTY_FIELDS)
+    engine.change(lambda name: _updates(services, name), engine, [row, *fields, listing], **quick)
+    gr.on([field.change for field in fields], None, fields, None, js=TELL_TALK)
+    listing.click(
+        lambda name, *said: _choices(services, name, Wishes(*said)),
+        [engine, *fields],
+        model,
+        api_visibility="private",
+    )
+    return fields
+
+
+def _shown(services: Services, engine: str | None) -> frozenset[Wish]:
+    return services.engine(engine).info.wishes
+
+
+def _updates(services: Services, engine: str) -> list[Any]:
+    """Visibility of the row, the fields and the button; never their values."""
+    shown = _shown(services, engine)
+    fields = [gr.update(visible=name in shown) for name in FIELDS]
+    return [gr.update(visible=bool(shown)), *fields, gr.update(visible="model" in shown)]
+
+
+def _choices(services: Services, engine: str, wishes: Wishes) -> Any:
+    try:
+        models = services.choices(wishes, engine=engine, cancel=Cancel())
+    except Exception as error:  # noqa: BLE001  (what is no message for people goes to the log)
+        gr.Warning(told(error), title="No list")
+        return gr.skip()
+    return gr.update(choices=list(models))
