@@ -195,6 +195,7 @@ class Services:
         language: str | None = None,
         words: bool = False,
         prompt: str = "",
+        wishes: Wishes = Wishes(),
         cancel: Cancel,
         on_wait: OnWait | None = None,
     ) -> Iterator[Event]:
@@ -203,7 +204,7 @@ class Services:
         With `words` each span is a word; a prompt tells how names are spelled. Not every
         engine can do that: see `Detailing`.
         """
-        chosen = self.engine(engine)
+        chosen = self._adapted(engine, wishes)
         if words or prompt:
             if not isinstance(chosen, Detailing):
                 raise InputError(

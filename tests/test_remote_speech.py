@@ -319,7 +319,7 @@ def test_eight_sessions_hear_their_own_words(away, house):
 
 
 def test_a_voice_that_is_not_there(away):
-    with pytest.raises(InputError, match="alloy, echo"):
+    with pytest.raises(InputError, match="nobody"):
         list(away.speak("Hello.", "nobody", cancel=Cancel()))
 
 
