@@ -29,6 +29,7 @@ lint: $(VENV)/test.stamp
 
 bench: $(VENV)/test.stamp
 	$(BIN)/python -m bench.turn_latency
+	$(BIN)/python -m bench.cascade
 	$(BIN)/python -m bench.live_latency
 	$(BIN)/python -m bench.roundtrip_wer
 

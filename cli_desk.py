@@ -10,7 +10,16 @@ import soundfile
 from rich.console import Console
 from rich.progress import Progress, TaskID, TimeElapsedColumn
 
-from engines.base import AudioChunk, Cancel, Event, Finished, Reference, TextDelta, Transcript
+from engines.base import (
+    AudioChunk,
+    Cancel,
+    Event,
+    Finished,
+    Notice,
+    Reference,
+    TextDelta,
+    Transcript,
+)
 from engines.cascade.parts import RECOGNIZER_RATE
 from errors import InputError, ParleyError
 from services import Services
@@ -117,6 +126,8 @@ class Desk:
                             if made is not None:
                                 label(sound, made)
                         sound.write(event.audio.pcm16())
+                    case Notice():
+                        sys.stderr.write(f"{event.text}\n")
                     case Finished():
                         pass
         return question, answer

@@ -141,8 +141,9 @@ def entries(settings: Settings) -> tuple[Entry, ...]:
 
 
 def _set_up(engine: config.Engine) -> Entry:
-    hosts = ", ".join(service.remote.host for service in engine.services)
-    licence, needs = "As the server's models have it", f"A server at {hosts}"
+    hosts = ", ".join(dict.fromkeys(service.remote.host for service in engine.services))
+    licence = "As the models of its parts have it"
+    needs = f"A server at {hosts}" if hosts else "What its parts need"
     if (whole := parts.realtime(engine)) is not None:
         info, specs, build = whole
         return Entry(info, licence, needs, specs, build)
@@ -154,7 +155,7 @@ def _set_up(engine: config.Engine) -> Entry:
         parts.synthesizer(engine) or _named(SYNTHESIZERS, engine.synthesizer, engine),
         licence=licence,
         needs=needs,
-        notes=engine.notes or f"What is said goes to {hosts}.",
+        notes=engine.notes or (f"What is said goes to {hosts}." if hosts else ""),
     )
 
 

@@ -34,6 +34,8 @@ from settings import Settings
 FILE = "engines.toml"
 #: What `response_format=pcm` is where nobody says otherwise, Hz.
 PCM_RATE = 24_000
+#: The voice that a conversation elsewhere has unless another one is named.
+DEFAULT_VOICE = "default"
 #: The engine that the short settings make.
 SHORT = "remote"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -126,7 +128,7 @@ class RealtimeService(Service):
     """A whole conversation over `/v1/realtime`."""
 
     model: str = "default"
-    voices: tuple[str, ...] = Field(("default",), min_length=1)
+    voices: tuple[str, ...] = Field((DEFAULT_VOICE,), min_length=1)
     sees: bool = False
 
 
@@ -173,7 +175,8 @@ class Engine(_Table):
     @property
     def called(self) -> str:
         """Its title, or where it lies."""
-        return self.title or f"{self.name} ({urlsplit(self.services[0].url[0]).hostname})"
+        host = next((urlsplit(service.url[0]).hostname for service in self.services), None)
+        return self.title or (f"{self.name} ({host})" if host else self.name)
 
 
 def engines(settings: Settings) -> tuple[Engine, ...]:

@@ -33,7 +33,7 @@ from engines.base import (
     Wishes,
 )
 from engines.images import Image
-from engines.remote.config import PCM_RATE
+from engines.remote.config import DEFAULT_VOICE, PCM_RATE
 from errors import EngineError, InputError
 from speech.pcm import Audio
 
@@ -211,7 +211,11 @@ def _session(
         "type": "realtime",
         "output_modalities": ["audio" if spoken else "text"],
         "max_output_tokens": sampling.max_tokens,
-        "audio": {"input": hearing, "output": {"voice": voice}},
+        "audio": {
+            "input": hearing,
+            # The server's own choice has no name that all servers know.
+            **({"output": {"voice": voice}} if voice != DEFAULT_VOICE else {}),
+        },
         **({"instructions": conversation.system} if conversation.system.strip() else {}),
     }
 
