@@ -28,10 +28,13 @@ class Options:
     style: str = ""
     key: str = field(default="", repr=False)
     server_model: str | None = ""
+    said_to: str = ""
 
     @property
     def wishes(self) -> Wishes:
-        """What the session asks of the engine."""
+        """What the session asks of the engine; key and model only of the one they are for."""
+        if self.said_to != self.engine:
+            return Wishes(self.style or "")
         return Wishes(self.style or "", self.key or "", self.server_model or "")
 
     @property

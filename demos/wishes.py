@@ -1,7 +1,8 @@
 """What a session may ask of the chosen engine: how to speak, which model, with which key.
 
 The key stays with the session: it is sent with each request, used for that, and neither
-kept, logged nor shown. Another engine is another server, so a switch empties the field.
+kept, logged nor shown. Another engine is another server: a switch empties the field, and the
+key counts only for the engine for which it was typed.
 """
 
 from typing import Any
@@ -14,16 +15,19 @@ from services import Services
 
 #: The talk tab lives in the browser, and hears of the wishes there.
 TELL_TALK = (
-    "(style, key, model) => window.dispatchEvent("
-    "new CustomEvent('parley-wishes', { detail: { style, key, chat_model: model ?? '' } }))"
+    "(engine, style, key, model) => { window.dispatchEvent(new CustomEvent('parley-wishes', "
+    "{ detail: { engine, asked: { style, key, chat_model: model ?? '' } } })); }"
 )
-EMPTY_FIELDS = "() => ['', '']"
 #: The widgets in order, as `Wishes` has its fields.
 FIELDS: tuple[Wish, ...] = ("style", "key", "model")
 
 
-def build(services: Services, engine: gr.Dropdown) -> list[gr.Component]:
-    """Lay out the widgets; they are hidden where the engine makes nothing of them."""
+def build(services: Services, engine: gr.State) -> list[gr.Component]:
+    """Lay out the widgets; they are hidden where the engine makes nothing of them.
+
+    Returns:
+        Style, key, model, and the engine for which they were said.
+    """
     shown = _shown(services, services.settings.engine)
     with gr.Row(visible=bool(shown), elem_id="wishes") as row:
         style = gr.Textbox(
@@ -52,22 +56,25 @@ def build(services: Services, engine: gr.Dropdown) -> list[gr.Component]:
         listing = gr.Button(
             "List models", size="sm", min_width=90, visible="model" in shown, elem_id="list-models"
         )
+        # In the browser, too, which does not know a `gr.State`.
+        said_to = gr.Textbox("", visible="hidden", elem_id="wishes-for")
     fields: list[gr.Component] = [style, key, model]
     quick: dict[str, Any] = {
         "queue": False,
         "show_progress": "hidden",
         "api_visibility": "private",
     }
-    engine.change(None, None, [key, model], js=EMPTY_FIELDS)
     engine.change(lambda name: _updates(services, name), engine, [row, *fields, listing], **quick)
-    gr.on([field.change for field in fields], None, fields, None, js=TELL_TALK)
+    gr.on([field.change for field in fields], lambda name: name, engine, said_to, **quick).then(
+        None, [said_to, *fields], None, js=TELL_TALK
+    )
     listing.click(
         lambda name, *said: _choices(services, name, Wishes(*said)),
         [engine, *fields],
         model,
         api_visibility="private",
     )
-    return fields
+    return [*fields, said_to]
 
 
 def _shown(services: Services, engine: str | None) -> frozenset[Wish]:
@@ -75,9 +82,10 @@ def _shown(services: Services, engine: str | None) -> frozenset[Wish]:
 
 
 def _updates(services: Services, engine: str) -> list[Any]:
-    """Visibility of the row, the fields and the button; never their values."""
+    """The row, the fields and the button for an engine: never what was typed for another."""
     shown = _shown(services, engine)
-    fields = [gr.update(visible=name in shown) for name in FIELDS]
+    style, *others = (gr.update(visible=name in shown) for name in FIELDS)
+    fields = [style, *({**other, "value": ""} for other in others)]
     return [gr.update(visible=bool(shown)), *fields, gr.update(visible="model" in shown)]
 
 

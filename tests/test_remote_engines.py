@@ -18,6 +18,7 @@ from engines.base import (
     TextDelta,
     Transcript,
     Turn,
+    Wishes,
 )
 from engines.cascade import embedded
 from engines.cascade.parts import Prompt
@@ -232,10 +233,16 @@ def test_the_page_never_shows_a_key(tmp_path, caplog, status):
         house.on(CHAT, says("Yes.") if status == 200 else fails(status, f"Bad key: {KEY}"))
         with Services(settings(tmp_path, chat_url=house.url, engine="remote")) as services:
             voice = services.info("remote").voices[0].name
-            options = Options("remote", voice, "en", 0.7, 64, "", 20, "", "", KEY, "m")
+            options = Options("remote", voice, "en", 0.7, 64, "", 20, "", "", KEY, "m", "remote")
             views = list(Answers(services).answer("text", Ask(None, "Hi."), Thread(), options, "s"))
         assert house.of(CHAT)[0].headers["authorization"] == f"Bearer {KEY}"
     shown = "".join(repr(view) for view in views) + repr(options) + caplog.text
     assert "Hi." in shown
     assert KEY not in shown
     assert not any(KEY in file.read_text(errors="ignore") for file in tmp_path.rglob("*.json"))
+
+
+def test_a_key_counts_only_for_the_engine_it_was_typed_for():
+    said = ("heart", "en", 0.7, 64, "", 20, "", "softly", KEY, "m")
+    assert Options("remote", *said, "remote").wishes == Wishes("softly", KEY, "m")
+    assert Options("another", *said, "remote").wishes == Wishes("softly")

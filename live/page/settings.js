@@ -36,7 +36,7 @@ export class Settings {
     this.place = place;
     this.client = client;
     this.wishes = load();
-    this.asked = {}; // Style, key and model for the engine's server; kept nowhere.
+    this.asked = new Map(); // Engine -> style, key and model for its server; kept nowhere.
     this.session = {}; // As the server shows it, so far; and so on.
     this.configured = {};
     this.engine = null;
@@ -63,12 +63,16 @@ export class Settings {
     for (const name of Object.keys(TELL)) {
       if (name in this.wishes) TELL[name](this.client, this.wishes[name]);
     }
-    this.ask(this.asked);
   }
 
-  /** What the page asks of the chosen engine; an empty text asks for nothing. */
-  ask(asked) {
-    this.asked = asked;
+  /** What the page asks of an engine; it is told to no other one. */
+  ask({ engine, asked }) {
+    this.asked.set(engine, asked);
+    this.#tellAsked();
+  }
+
+  #tellAsked() {
+    const asked = this.asked.get(this.chosenEngine?.name) ?? {};
     for (const [name, value] of Object.entries(asked)) this.client.configure(name, value);
   }
 
@@ -91,6 +95,7 @@ export class Settings {
       case "parley.engine":
         this.engine = event;
         this.#forgetVoice();
+        this.#tellAsked();
         break;
       case "error":
         if (event.error.event_id?.startsWith(SETTING)) {
