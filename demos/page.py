@@ -57,7 +57,8 @@ def build(services: Services, access: Access, live: Routes) -> gr.Blocks:
                 clone.build(services, engines.voices, page, voices)
             with gr.Tab("Monitor", id="monitor") as watched:
                 monitor.build(services, tabs, watched)
-        for name, each in {"talk": talk, "chat": tab, "voices": voices}.items():
+        shown = {"talk": talk, "chat": tab, "voices": voices, "monitor": watched}
+        for name, each in shown.items():
             engine_switch.tell_tab(each, name)
     page.queue(default_concurrency_limit=HANDLERS)
     return page

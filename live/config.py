@@ -29,6 +29,7 @@ class Config:
         interrupts: Speech stops a reply.
         speaks: Replies are spoken; else text.
         max_tokens: Longest reply.
+        temperature: How freely words are chosen.
         history: How many messages the model is shown.
         images_in_history: Earlier messages keep their images.
         wishes: What the session asks of the engine; of its key nothing is ever told.
@@ -44,6 +45,7 @@ class Config:
     interrupts: bool = True
     speaks: bool = True
     max_tokens: int = 256
+    temperature: float = 0.7
     history: int = 20
     images_in_history: bool = False
     wishes: Wishes = field(default_factory=Wishes)
@@ -97,6 +99,11 @@ class Config:
             "interrupt_after_ms": _ms(self.turns.interrupt_after),
             "echo_grace_ms": _ms(self.turns.echo_grace),
             "hold_ms": _ms(self.turns.hold),
+            "vad": self.turns.vad,
+            "threshold": self.turns.threshold,
+            "min_speech_ms": _ms(self.turns.min_speech),
+            "padding_ms": _ms(self.turns.prefix_padding),
+            "temperature": self.temperature,
             "history_limit": self.history,
             "images_in_history": self.images_in_history,
             "style": self.wishes.style,

@@ -78,6 +78,11 @@ class Configure(Own):
     interrupt_after_ms: int | None = Field(None, ge=0, le=2000)
     echo_grace_ms: int | None = Field(None, ge=0, le=5000)
     hold_ms: int | None = Field(None, ge=200, le=8000)
+    vad: Literal["silero", "webrtc"] | None = None
+    threshold: float | None = Field(None, ge=0.05, le=0.95)
+    min_speech_ms: int | None = Field(None, ge=30, le=2000)
+    padding_ms: int | None = Field(None, ge=0, le=2000)
+    temperature: float | None = Field(None, ge=0, le=2)
     history_limit: int | None = Field(None, ge=0, le=200)
     images_in_history: StrictBool | None = None
     style: str | None = Field(None, max_length=MOST_STYLE)

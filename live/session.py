@@ -80,7 +80,8 @@ class Session:
         self._emit = self._presence.tell
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         info = services.info(engine)
-        self._config = Config(info).with_engine(info)
+        config = Config(info, temperature=services.settings.temperature)
+        self._config = config.with_engine(info)
         self._items = Items(self._tell_deleted)
         self._hearing = Hearing(self._config.turns, judge, self._follow)
         self._anticipation = Anticipation(services, self._tell_so_far)

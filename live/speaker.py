@@ -97,7 +97,7 @@ class Speaker:
             conversation,
             config.voice,
             engine=config.info.name,
-            sampling=Sampling(self._services.settings.temperature, config.max_tokens),
+            sampling=Sampling(config.temperature, config.max_tokens),
             language=config.language,
             spoken=config.speaks,
             wishes=config.wishes,

@@ -5,9 +5,10 @@ signal takes the same turns every time, in pieces of whatever size it comes.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from itertools import islice
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,12 @@ from live.turn_events import (
     TurnEnded,
     TurnEvent,
 )
+from speech.light_vad import LightDetector
 from speech.pcm import Audio
 from speech.vad import FRAME, FRAME_SECONDS, HYSTERESIS, RATE, SpeechDetector
 
 Kind = Literal["semantic_vad", "server_vad"]
+Vad = Literal["silero", "webrtc"]
 
 #: Speech after a pause counts from this length on, samples: a click in a pause
 #: neither drops the answer begun in it nor makes it longer.
@@ -39,6 +42,17 @@ GAP = 3 * FRAME
 LONGEST = 600.0
 
 
+class Detector(Protocol):
+    """See `SpeechDetector`."""
+
+    def probabilities(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `SpeechDetector.probabilities`."""
+        ...
+
+
+DETECTORS: dict[Vad, Callable[[], Detector]] = {"silero": SpeechDetector, "webrtc": LightDetector}
+
+
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
     """What makes a turn. Durations in seconds, met to the nearest frame (32 ms).
@@ -46,6 +60,7 @@ class TurnSettings:
     Attributes:
         kind: "semantic_vad" asks Smart Turn at every pause, "server_vad" counts
             silence only; None: the client commits by itself.
+        vad: "silero", or "webrtc", which costs next to nothing and takes noise for speech.
         threshold: Probability from which a frame is speech.
         prefix_padding: What an utterance has of the time before its first speech frame.
         min_speech: A turn starts with that much speech; "no" has 300 ms of it, a cough less.
@@ -65,6 +80,7 @@ class TurnSettings:
     """
 
     kind: Kind | None = "semantic_vad"
+    vad: Vad = "silero"
     threshold: float = 0.5
     prefix_padding: float = 0.3
     min_speech: float = 0.13
@@ -84,7 +100,7 @@ class TurnSettings:
             value = getattr(self, field.name)
             if field.name in {"threshold", "complete"} and not 0 <= value <= 1:
                 raise InputError(f"{field.name} must lie between 0 and 1.")
-            if field.name != "kind" and not 0 <= value <= self.longest:
+            if field.name not in {"kind", "vad"} and not 0 <= value <= self.longest:
                 raise InputError(f"{field.name} must lie between 0 and {self.longest:g} s.")
 
 
@@ -107,14 +123,14 @@ class TurnDetector:
 
     Args:
         settings: What makes a turn.
-        vad: Has heard nothing yet.
+        vad: Has heard nothing yet; None makes the one that the settings name.
     """
 
     def __init__(
-        self, settings: TurnSettings = TurnSettings(), vad: SpeechDetector | None = None
+        self, settings: TurnSettings = TurnSettings(), vad: Detector | None = None
     ) -> None:
         self._settings = settings
-        self._vad = vad or SpeechDetector()
+        self._vad = vad or DETECTORS[settings.vad]()
         self._tape = _Tape()
         # Whole frames only; `_rest` is the beginning of the next one.
         self._at = 0
@@ -158,6 +174,8 @@ class TurnDetector:
     def settings(self, settings: TurnSettings) -> None:
         if settings.kind != self._settings.kind:
             self.clear()
+        if settings.vad != self._settings.vad:
+            self._vad = DETECTORS[settings.vad]()
         self._settings = settings
 
     def push(self, samples: NDArray[np.float32]) -> list[TurnEvent]:

@@ -106,7 +106,12 @@ def configured(config: Config, given: Configure) -> Config:
             interrupt_after=_seconds(given.interrupt_after_ms, turns.interrupt_after),
             echo_grace=_seconds(given.echo_grace_ms, turns.echo_grace),
             hold=_seconds(given.hold_ms, turns.hold),
+            vad=_or(given.vad, turns.vad),
+            threshold=_or(given.threshold, turns.threshold),
+            min_speech=_seconds(given.min_speech_ms, turns.min_speech),
+            prefix_padding=_seconds(given.padding_ms, turns.prefix_padding),
         ),
+        temperature=_or(given.temperature, config.temperature),
         history=_or(given.history_limit, config.history),
         images_in_history=_or(given.images_in_history, config.images_in_history),
         wishes=Wishes(

@@ -46,6 +46,11 @@ def test_settings_reach_the_server_after_its_greeting_and_survive(open_talk):
     set_text(caller, "instructions", "You are a lighthouse keeper.")
     caller.page.select_option(control("patience"), "silence")
     set_text(caller, "silence_ms", "700")
+    caller.page.click(".talk-finer > summary")
+    caller.page.select_option(control("vad"), "webrtc")
+    finer = {"threshold": 0.6, "min_speech_ms": 200, "padding_ms": 400, "temperature": 0.2}
+    for name, wish in (finer | {"max_tokens": 64}).items():
+        set_text(caller, name, str(wish))
     caller.type("Hello.")
     caller.wait_for(caller.waterfalls, what="the reply")
     assert caller.frames[0][1]["type"] == "session.created", "something was sent too early"
@@ -57,6 +62,9 @@ def test_settings_reach_the_server_after_its_greeting_and_survive(open_talk):
     detection = session()["audio"]["input"]["turn_detection"]
     assert detection["type"] == "server_vad"
     assert detection["silence_duration_ms"] == 700
+    assert session()["max_output_tokens"] == 64
+    configured = caller.received("parley.configured")[-1]
+    assert finer.items() <= configured.items() and configured["vad"] == "webrtc"
     caller.page.select_option(control("patience"), "low")
     caller.wait_for(
         lambda: session()["audio"]["input"]["turn_detection"]["type"] == "semantic_vad",
@@ -178,6 +186,7 @@ def test_everything_fits_on_a_phone(open_talk, dark):
     caller.page.select_option(control("patience"), "silence")
     caller.dispatch("parley.engine", **SEER)
     caller.page.click(".talk-able")
+    caller.page.click(".talk-finer > summary")
     wide = caller.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390, f"the page is {wide} px wide"
     parts = ".talk button, .talk :is(input, select, textarea, output, p, label, dd)"

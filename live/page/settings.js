@@ -12,6 +12,12 @@ const DEFAULTS = {
   patience: "medium",
   silence_ms: 500,
   interrupt_after_ms: 250,
+  vad: "silero",
+  threshold: 0.5,
+  min_speech_ms: 130,
+  padding_ms: 300,
+  temperature: 0.7,
+  max_tokens: 256,
   history_limit: 20,
   images_in_history: false,
 };
@@ -21,9 +27,17 @@ const TELL = {
   voice: (client, voice) => client.update("voice", { audio: { output: { voice } } }),
   instructions: (client, instructions) => client.update("instructions", { instructions }),
   interrupt_after_ms: (client, value) => client.configure("interrupt_after_ms", value),
+  vad: (client, value) => client.configure("vad", value),
+  threshold: (client, value) => client.configure("threshold", value),
+  min_speech_ms: (client, value) => client.configure("min_speech_ms", value),
+  padding_ms: (client, value) => client.configure("padding_ms", value),
+  temperature: (client, value) => client.configure("temperature", value),
+  max_tokens: (client, value) => client.update("max_tokens", { max_output_tokens: value }),
   history_limit: (client, value) => client.configure("history_limit", value),
   images_in_history: (client, value) => client.configure("images_in_history", value),
 };
+/** What "inf" comes to, tokens. */
+const MOST_TOKENS = 4096;
 /** More languages than this are counted, not named. */
 const NAMED = 4;
 
@@ -144,6 +158,10 @@ export class Settings {
         return this.#voice();
       case "instructions":
         return this.session.instructions;
+      case "max_tokens": {
+        const most = this.session.max_output_tokens;
+        return most === "inf" ? MOST_TOKENS : most;
+      }
       case "patience":
         return detection?.type === "server_vad" ? "silence" : detection?.eagerness;
       case "silence_ms":
