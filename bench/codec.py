@@ -1,13 +1,14 @@
 """What decoding speech costs, streamed and not, against how the published demos stream.
 
     python -m bench.codec
-    python -m bench.codec --seconds 60 --skip redecoding pieces
+    python -m bench.codec --seconds 60 --skip redecoding pieces whole --together
     python -m bench.codec --device cuda --dtype bfloat16
 
 Decoders of the published size with random weights: time does not depend on values.
-All rows are measured in one run, one after the other; `bench.codec_policies` has
-the demos' ways of streaming. On a machine that does other things too, threads that
-spin while they wait cost most of the time: set OMP_WAIT_POLICY=passive.
+All rows are measured in one run, one after the other, or in turns with `--together`: then
+a machine that changes its speed does so for all of them (but peak memory is everybody's).
+`bench.codec_policies` has the demos' ways of streaming. On a machine that does other things
+too, threads that spin while they wait cost most of the time: set OMP_WAIT_POLICY=passive.
 
 `--quick` takes two Euler steps of each rendering of the demos and counts the second as
 often as steps are left: all steps of a rendering are the same work. Our own rows are
@@ -15,6 +16,7 @@ always measured whole.
 """
 
 import argparse
+import itertools
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -99,25 +101,29 @@ def peak(device: str) -> int:
 
 
 def measure(
-    name: str,
-    device: str,
-    pieces: Iterable[NDArray[np.float32]],
-    counted: Counted | None = None,
-) -> Row:
-    """Run through the pieces of a reply."""
-    row, source = Row(name), iter(pieces)
-    while True:
-        owed = counted.owed if counted else 0.0
+    sources: dict[str, Iterable[NDArray[np.float32]]], device: str, counted: Counted | None = None
+) -> dict[str, Row]:
+    """Run through the pieces of some replies, in turns.
+
+    The one with the least speech so far is next, so that a machine that is faster at one
+    time than at another is so for all of them.
+    """
+    rows = {name: Row(name) for name in sources}
+    running = {name: iter(pieces) for name, pieces in sources.items()}
+    while running:
+        name = min(running, key=lambda name: sum(map(len, rows[name].pieces)))
+        row, owed = rows[name], counted.owed if counted else 0.0
         began = time.perf_counter()
-        piece = next(source, None)
+        piece = next(running[name], None)
         if piece is None:
-            break
+            del running[name]
+            print(f"{name:34} {row.total:8.2f} s", flush=True)
+            continue
         owed = (counted.owed if counted else 0.0) - owed
         row.seconds.append(time.perf_counter() - began + owed)
         row.pieces.append(piece)
         row.memory.append(peak(device))
-    print(f"{name:34} {row.total:8.2f} s", flush=True)
-    return row
+    return rows
 
 
 def streamed(decoder: SpeechDecoder, codes: list[int]) -> Iterator[NDArray[np.float32]]:
@@ -180,6 +186,7 @@ def main() -> None:
     ways = ("calibration", "pieces", "whole", "stream", "growing", "redecoding")
     parser.add_argument("--skip", nargs="*", default=[], choices=ways)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--together", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     decoder = random_decoder(options.device, getattr(torch, options.dtype))
@@ -209,13 +216,16 @@ def main() -> None:
         "growing": "growing prompt (GLM-4-Voice)",
         "redecoding": "re-decoding (VITA-Audio)",
     }
+    groups = [[name] for name in made if name not in options.skip]
+    if options.together:
+        groups = [[*itertools.chain(*groups)]]
     rows: dict[str, Row] = {}
     with torch.inference_mode():
-        for name, run in made.items():
-            if name not in options.skip:
-                rows[name] = measure(titles[name], options.device, run(), counted)
-                if name == "stream":
-                    report_stream(rows[name], decoder)
+        for group in groups:
+            found = measure({titles[way]: made[way]() for way in group}, options.device, counted)
+            rows |= {way: found[titles[way]] for way in group}
+            if "stream" in group:
+                report_stream(rows["stream"], decoder)
     report(rows, decoder, options.seconds)
 
 

@@ -31,7 +31,8 @@ class _Snake(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         alpha = self.alpha[:, None]
-        return x + torch.sin(x * alpha).square_() * (1 / (alpha + _TINY))
+        # In place: at this size, memory that is new costs more than the arithmetic.
+        return (x * alpha).sin_().square_().mul_(1 / (alpha + _TINY)).add_(x)
 
 
 class _ResidualBlock(nn.Module):
@@ -52,7 +53,7 @@ class _ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         parts = zip(self.activations1, self.convs1, self.activations2, self.convs2, strict=True)
         for snake1, conv1, snake2, conv2 in parts:
-            x = x + conv2(snake2(conv1(snake1(x))))
+            x = conv2(snake2(conv1(snake1(x)))).add_(x)
         return x
 
 
@@ -196,16 +197,16 @@ class Vocoder(nn.Module):
         last = len(self.ups) - 1
         per_stage = len(config.kernels)
         for stage, up in enumerate(self.ups):
-            x = up(functional.leaky_relu(x, config.slope))
+            x = up(functional.leaky_relu_(x, config.slope))
             if stage == last:
                 x = functional.pad(x, (1, 0), mode="reflect")
-            x = x + self.source_resblocks[stage](self.source_downs[stage](excited))
+            x += self.source_resblocks[stage](self.source_downs[stage](excited))
             blocks = self.resblocks[stage * per_stage : (stage + 1) * per_stage]
             total: Tensor = blocks[0](x)
             for block in blocks[1:]:
-                total = total + block(x)
-            x = total / per_stage
-        x = self.conv_post(functional.leaky_relu(x, _LAST_SLOPE))
+                total += block(x)
+            x = total.div_(per_stage)
+        x = self.conv_post(functional.leaky_relu_(x, _LAST_SLOPE))
         half = config.fft // 2 + 1
         magnitude = x[:, :half].exp().clamp(max=_MAX_MAGNITUDE)
         angle = x[:, half:].sin()
