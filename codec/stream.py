@@ -46,7 +46,7 @@ class StreamPlan:
     chunk: int = 25
     first_hold: int = 2
     hold: int = 3
-    context: int = 4
+    context: int = 5
     memory: int = 100
     steps: tuple[int, ...] = (4, 6, 8, 10)
     prompt: int = 38
