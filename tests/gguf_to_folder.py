@@ -13,5 +13,10 @@ gguf, folder = map(Path, sys.argv[1:])
 if gguf.is_dir():
     (gguf,) = gguf.glob("*.gguf")
 origin = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
-AutoModelForCausalLM.from_pretrained(**origin, dtype=torch.float32).save_pretrained(folder)
+loaded = AutoModelForCausalLM.from_pretrained(**origin, dtype=torch.float32)
+# transformers saves no model that it calls quantized, though its weights are plain by now.
+config = type(loaded.config).from_dict(loaded.config.to_dict() | {"quantization_config": None})
+model = type(loaded)(config)
+model.load_state_dict(loaded.state_dict(), strict=True)
+model.save_pretrained(folder)
 AutoTokenizer.from_pretrained(**origin).save_pretrained(folder)

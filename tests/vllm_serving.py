@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import openai
 import pytest
 import torch
 from codec_golden import folders
@@ -24,12 +23,21 @@ from conftest import ROOT
 from transformers import AutoModelForCausalLM
 from vllm_widened import padded, widen
 
-from engines.base import Cancel
+from engines.base import (
+    AudioChunk,
+    Cancel,
+    Conversation,
+    Finished,
+    Sampling,
+    TextDelta,
+    Turn,
+)
 from engines.remote.address import Remote
 from engines.vllm.client import TokenServer
 from engines.vllm.convert import convert, plan
 from engines.vllm.vectors import EmbeddingTable, pack
 from errors import CancelledError, InputError, UnavailableError
+from services import Services
 from settings import Settings
 from weights import Store
 
@@ -225,7 +233,7 @@ def test_the_sound_of_a_plus_model_goes_in_as_vectors(place):
         server.close()
 
 
-def test_a_real_small_model_answers_in_a_chat(place):
+def test_a_real_small_model_is_the_chat_model_of_the_cascade(place):
     data = Settings(_env_file=None).data
     gguf = Store(data / "weights").ensure("smollm2-135m")
     subprocess.run(
@@ -235,14 +243,21 @@ def test_a_real_small_model_answers_in_a_chat(place):
     )
     flags = ("--served-model-name", "smollm2", "--dtype", "float32")
     with serving(place / "smollm2", place / "smollm2.log", *flags) as url:
-        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
-        stream = client.chat.completions.create(
-            model="smollm2",
-            messages=[{"role": "user", "content": "What is the capital of France?"}],
-            temperature=0,
-            max_tokens=40,
-            stream=True,
+        settings = Settings(
+            _env_file=None, chat_url=f"{url}/v1", chat_name="smollm2", engine="remote", warm=False
         )
-        answer = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+        with Services(settings) as services:
+            events = list(
+                services.converse(
+                    Turn(text="What is the capital of France?"),
+                    Conversation(),
+                    sampling=Sampling(temperature=0, max_tokens=40, seed=1),
+                    cancel=Cancel(),
+                )
+            )
+        answer = "".join(event.text for event in events if isinstance(event, TextDelta))
+        speech = [event.audio for event in events if isinstance(event, AudioChunk)]
         print(answer)
         assert "Paris" in answer
+        assert sum(piece.seconds for piece in speech) > 1
+        assert isinstance(events[-1], Finished)
