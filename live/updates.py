@@ -20,7 +20,7 @@ from live.config import HOLD, MOST_TOKENS, Config, hears, voices
 from live.protocol import Configure, ProtocolError
 from live.unserved import check_format, refuse_unserved
 
-#: What a client may call the engine that the server was started with.
+#: What a client may call the engine that the server was started with, and its first voice.
 DEFAULT = "default"
 #: Longest silence and padding of `server_vad`, ms.
 MOST_MS = 10_000
@@ -177,6 +177,8 @@ def _with_modalities(config: Config, modalities: list[str], place: str) -> Confi
 
 def _with_voice(config: Config, voice: str, place: str) -> Config:
     names = voices(config.info)
+    if voice == DEFAULT and voice not in names:
+        return replace(config, voice=None)
     if voice not in names:
         raise ProtocolError(
             f"There is no voice {voice!r}. Voices: {', '.join(names) or 'none'}.",

@@ -58,6 +58,7 @@ class Engines:
                 "speaks": list(info.speaks),
                 "reference": info.reference,
                 "can_see": info.can_see,
+                "wishes": sorted(info.wishes),
                 "notes": info.notes,
             },
         }

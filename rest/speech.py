@@ -2,23 +2,20 @@
 
 import base64
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from engines.base import AudioChunk, Cancel, Event, Finished, Usage
+from engines.base import AudioChunk, Cancel, Event, Finished, Usage, Wishes
 from rest.answers import SSE, sse, streamed, told
 from rest.bodies import Body, read_json
 from rest.engines import DEFAULT, Engines
-from rest.problems import blaming
+from rest.problems import Problem, blaming
 from services import Services
 from speech.encoding import MEDIA_TYPES, Encoder, Kind, encoder
 from voices.marks import comment
-
-#: What asks for what happens anyway.
-NEUTRAL: dict[str, tuple[Any, ...]] = {"instructions": ("",)}
 
 Seed = Annotated[int, Field(ge=0)]
 
@@ -34,6 +31,7 @@ class Wanted(Body):
 
     input: str
     voice: str | VoiceId = DEFAULT
+    instructions: str = ""
     response_format: Kind = "mp3"
     speed: float = Field(1.0, ge=0.25, le=4.0)
     stream_format: Literal["audio", "sse"] = "audio"
@@ -49,15 +47,22 @@ class Speech:
 
     async def __call__(self, request: Request) -> Response:
         """Speak a text."""
-        wanted = await read_json(request, Wanted, NEUTRAL)
+        wanted = await read_json(request, Wanted)
         info = self._engines.able(wanted.model, "tts", "read a text aloud")
         name = wanted.voice if isinstance(wanted.voice, str) else wanted.voice.id
         voiced = self._engines.voice(name, info, "voice")
+        wishes = Wishes(style=wanted.instructions.strip())
+        if wishes and "style" not in info.wishes:
+            raise Problem(
+                f"{info.title} speaks in one manner. Leave the instructions out, or choose "
+                "another model.",
+                param="instructions",
+            )
         with blaming("input"):
             text = self._services.text(wanted.input)
         cancel = Cancel()
         events = self._services.speak(
-            text, voiced.voice, engine=info.name, seed=wanted.seed, cancel=cancel
+            text, voiced.voice, engine=info.name, seed=wanted.seed, wishes=wishes, cancel=cancel
         )
         mark = comment(voiced.made) if voiced.made else ""
         coder = encoder(wanted.response_format, speed=wanted.speed, comment=mark)

@@ -341,6 +341,12 @@ def test_voice_and_engine_at_once():
     assert "gruff" in str(error)
 
 
+def test_the_default_voice_is_always_valid():
+    config = update(model="mole", audio={"output": {"voice": "gruff"}})
+    assert update(config, audio={"output": {"voice": "default"}}).voice is None
+    assert update(audio={"output": {"voice": "default"}}).voice is None
+
+
 def test_engines_that_are_not_there():
     assert refused(update, model="gpt-realtime").param == "session.model"
     assert "holds no conversations" in str(refused(update, model="reader"))

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 from standin import CHAT, EARS, SPEECH, StandIn, breaks_off, fails, hears, says, sends, sounds
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
+from access import Access
 from engines.base import (
     AudioChunk,
     Cancel,
@@ -27,10 +30,12 @@ from engines.remote.address import Remote
 from engines.remote.recognizer import RemoteRecognizer
 from engines.remote.synthesizer import RemoteSynthesizer
 from errors import CancelledError, EngineError, InputError, UnavailableError
+from rest.routes import Rest
 from services import Services
 from settings import Settings
 from speech.pcm import Audio, concatenate
 
+OK = 200
 VOICES = (Voice("alloy", "en", ""), Voice("echo", "en", ""))
 WORDS = ("One sentence is here. ", "And one more is there. ", "The end is near.")
 
@@ -296,6 +301,20 @@ def test_style_and_key_come_from_the_session(away, house, monkeypatch):
     assert "instructions" not in house.of(SPEECH)[-1].json
     # The voice is at the same place, so it is let in by the same key.
     assert house.of(SPEECH)[0].headers["authorization"] == "Bearer sk-mine"
+
+
+def test_our_own_api_passes_the_manner_on(away, house):
+    app = Starlette(routes=Rest(away, Access(away.settings)).routes())
+    with TestClient(app, "http://127.0.0.1") as client:
+        body = {"model": "away", "input": "Hello there.", "response_format": "pcm"}
+        manner = {"instructions": " in a whisper "}
+        assert client.post("/v1/audio/speech", json={**body, **manner}).status_code == OK
+        assert client.post("/v1/audio/speech", json=body).status_code == OK
+        listed = {model["id"]: model["parley"] for model in client.get("/v1/models").json()["data"]}
+    asked = [call.json for call in house.of(SPEECH)]
+    assert asked[0]["instructions"] == "in a whisper"
+    assert "instructions" not in asked[-1]
+    assert "style" in listed["away"]["wishes"]
 
 
 def test_eight_sessions_hear_their_own_words(away, house):
