@@ -94,6 +94,17 @@ def test_the_codes_are_those_of_transformers(model, scene, drawing, repeats):
         assert np.array_equal(np.array(mine), published(model, prompt, **options))
 
 
+def test_codes_that_repeat_are_drawn_again_as_in_transformers(model):
+    prompt = model.prompter.prompt(cloning(), (), "Hello there.")
+    drawing = Drawing(temperature=0.7, top_k=2)
+    for repeats in (Repeats(), Repeats(most=1)):
+        options = {"drawing": drawing, "repeats": repeats, "seed": 5}
+        mine = np.array(generated(model, prompt, **options))
+        assert np.array_equal(mine, published(model, prompt, **options))
+    never = generated(model, prompt, drawing=drawing, repeats=NEVER, seed=5)
+    assert not np.array_equal(mine, np.array(never)), "nothing was drawn again"
+
+
 def test_the_end_is_that_of_transformers(model):
     """Drawn hot, this model ends soon and in every manner; the ramps must be theirs."""
     prompt = model.prompter.prompt(Scene(), (), "Hello there.")
