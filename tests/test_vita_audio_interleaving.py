@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from codec_golden import folders
+from vita_golden import prompt_folders
 
 from engines.vita_audio.interleaving import Code, Interleaving, Text
 from engines.vita_audio.vocabulary import Vocabulary
 from errors import EngineError
 
-(FOLDER,) = folders("prompts")
+(FOLDER, *_) = prompt_folders()
 EXPECTED = json.loads((FOLDER.path / "expected.json").read_text())
 WORDS = Vocabulary.load(FOLDER.path / "tokenizer_glm4voice", size=1000, codes=512, continuous=False)
 B, E = WORDS.begin, WORDS.end

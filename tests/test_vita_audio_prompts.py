@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from codec_golden import folders
+from vita_golden import prompt_folders
 
 from codec.checkpoint import CheckpointError
 from engines.vita_audio.prompts import (
@@ -21,7 +21,7 @@ from engines.vita_audio.prompts import (
 from engines.vita_audio.vocabulary import Vocabulary
 from errors import InputError
 
-(FOLDER,) = folders("prompts")
+(FOLDER, *_) = prompt_folders()
 EXPECTED = json.loads((FOLDER.path / "expected.json").read_text())
 CASES = EXPECTED["prompts"]
 LUKE = Persona()

@@ -30,3 +30,8 @@ def runs(folder):
     for name in folder.meta["runs"]:
         prompt, mode = name.split("/")
         yield prompt, tuple(modes[mode]), name
+
+
+def prompt_folders():
+    """Cases of prompts; other engines have some under the same name."""
+    return [f for f in folders("prompts") if (f.path / "tokenizer_glm4voice").is_dir()]
