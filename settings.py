@@ -98,6 +98,13 @@ class Settings(BaseSettings):
         "grows with that.",
     )
     vita_users: int = Field(4, ge=1, description="Replies that VITA-Audio makes at once.")
+    vita_url: str = Field(
+        "",
+        description="Address of a vLLM server that runs VITA-Audio's language model "
+        "(http://host:8000/v1), several with commas; empty: it runs here. Its key is "
+        "PARLEY_VITA_KEY in the environment.",
+    )
+    vita_served: str = Field("", description="The model there; empty takes the only one.")
     warm: bool = Field(True, description="Fetch and load the models in the background at start.")
     temperature: float = Field(
         0.7, ge=0, le=2, description="How freely the chat model chooses words, unless asked."
@@ -157,6 +164,14 @@ class Settings(BaseSettings):
             if not (user and password):
                 raise ValueError("a login is user:password, and logins are separated by commas")
         return value
+
+    @field_validator("vita_url")
+    @classmethod
+    def _check_urls(cls, value: str) -> str:
+        urls = [url.strip().rstrip("/") for url in value.split(",")]
+        if any(url and not url.startswith(("http://", "https://")) for url in urls):
+            raise ValueError("an address begins with http:// or https://")
+        return ",".join(urls)
 
     @field_validator("data")
     @classmethod

@@ -4,20 +4,28 @@ import base64
 import inspect
 import io
 
+import numpy as np
 import pytest
 import torch
 from codec_golden import folders
+from engine_contract import sound_of, text_of
+from pydantic import ValidationError
+from vita_checkpoint import CODES, SMALL, place
 from vllm_stand_in import stand_in_fixture  # noqa: F401  (a fixture)
 
-from engines.base import Cancel
+from engines.base import Cancel, Conversation, Sampling, Turn
 from engines.native.sampling import Drawing
 from engines.remote.address import Remote
+from engines.vita_audio import layout
 from engines.vita_audio.config import LanguageConfig
 from engines.vita_audio.generation import Generation, WindowFullError
 from engines.vita_audio.remote import RemoteGeneration
 from engines.vita_audio.schedule import BOOST
 from engines.vllm.client import TokenServer
 from errors import InputError
+from services import Services
+from settings import Settings
+from speech.pcm import Audio
 
 
 def golden(name):
@@ -89,3 +97,68 @@ def test_the_window_is_the_servers_or_ours(remote, stand_in, longest):
     assert stand_in.requests[0]["max_tokens"] == 4
     with pytest.raises(InputError, match="tokens long"):
         list(remote.generate([1] * 500, cancel=Cancel()))
+
+
+@pytest.fixture(scope="module", name="data")
+def data_fixture(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        for name, sizes in SMALL.items():
+            patch.setitem(layout.PUBLISHED, name, sizes)
+        patch.setattr(layout, "CODES", CODES)
+        yield place(tmp_path_factory.mktemp("data"))
+
+
+def options(data, **more):
+    return Settings(
+        _env_file=None, offline=True, device="cpu", data=data, warm=False, memory_budget=10**12
+    ).model_copy(update=more)
+
+
+@pytest.mark.parametrize("name", ["vita-audio-boost", "vita-audio-plus-boost"])
+def test_the_engine_speaks_as_with_the_model_here(data, stand_in, story, name):
+    """The server writes with the same weights, so the replies are the same to the sample."""
+
+    def ask(services, turn):
+        events = services.converse(
+            turn,
+            Conversation(),
+            engine=name,
+            sampling=Sampling(temperature=0.0, max_tokens=16, seed=1),
+            cancel=Cancel(),
+        )
+        return list(events)
+
+    typed, spoken = (
+        Turn(text="Good morning."),
+        Turn(Audio(story.samples[: 2 * story.rate], story.rate)),
+    )
+    here = Services(options(data, vita_mode="vanilla"))
+    there = Services(options(data, vita_url=f"{stand_in.url}/v1"))
+    with here, there, here.models.use(name, cancel=Cancel()) as (vita,):
+
+        def write(asked):
+            prompt, rows = asked["prompt"], None
+            if prompt is None:
+                sent = io.BytesIO(base64.b64decode(asked["prompt_embeds"]))
+                rows = torch.load(sent, weights_only=True)
+            return vita.language.generate(
+                prompt or [0] * len(rows),
+                embeddings=rows,
+                drawing=Drawing(repetition_penalty=asked["repetition_penalty"]),
+                stop=asked["stop_token_ids"],
+                max_tokens=asked["max_tokens"],
+                cancel=Cancel(),
+            )
+
+        stand_in.write = write
+        wanted, got = ask(here, typed), ask(there, typed)
+        assert text_of(got) == text_of(wanted)
+        assert text_of(got) or len(sound_of(got))  # One writes words, the other codes.
+        assert np.array_equal(sound_of(got), sound_of(wanted))
+        assert ask(there, spoken)
+    assert any(asked.get("prompt_embeds") for asked in stand_in.requests) == ("plus" in name)
+
+
+def test_an_address_that_is_none():
+    with pytest.raises(ValidationError, match="begins with http"):
+        Settings(_env_file=None, vita_url="10.0.0.1:8000")

@@ -22,6 +22,7 @@ class StandIn(ThreadingHTTPServer):
         self.longest = 1000
         self.key = ""
         self.tokens = [[7], [8, 9], [10]]
+        self.write = None  # makes the tokens of what was asked, one at a time
         self.requests = []
         self.refusals = deque()  # (status, message) of the next requests for tokens
         self.fault = ""
@@ -94,8 +95,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         tokens = [ids[:] for ids in server.tokens]
-        if asked["prompt"] and asked["prompt"][0] >= 100:  # such a prompt asks for its own number
-            tokens = [[asked["prompt"][0]]] * 20
+        if server.write:
+            tokens = [[token] for token in server.write(asked)]
+        elif asked["prompt"] and asked["prompt"][0] >= 100:
+            tokens = [[asked["prompt"][0]]] * 20  # such a prompt asks for its own number
         for number, ids in enumerate(tokens):
             last = number == len(tokens) - 1
             if number == 1 and server.fault and self.fail(server.fault):

@@ -1,5 +1,6 @@
 """The four published checkpoints, as engines that can be chosen."""
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from engines.base import EngineInfo, Models, SpeechEngine, Voice
 from engines.fetch import fetch
 from engines.native import decoder, tokenizer
 from engines.needs import Requirements
+from engines.remote.address import Remote
 from engines.vita_audio.engine import Parts, VitaAudioEngine
 from model_spec import LoadReport, ModelSpec
 from settings import Settings
@@ -111,9 +113,11 @@ class Product:
 
     def memory(self, settings: Settings) -> int:
         """Bytes that the checkpoint takes on its device."""
+        encoder = 0 if self.hears_codes else 4 * _ENCODER
+        if settings.vita_url:
+            return round(encoder + _WORKSPACE)
         each = _WEIGHT_BYTES[settings.vita_precision]
         weights = (_MAIN + bool(self.heads) * _HEADS) * each
-        encoder = 0 if self.hears_codes else 4 * _ENCODER
         kept = _KEPT[self.heads] * settings.vita_window * settings.vita_users
         return round(weights + encoder + kept + _WORKSPACE)
 
@@ -151,6 +155,7 @@ class Product:
         from engines.vita_audio.prompts import Persona  # noqa: PLC0415
         from engines.vita_audio.runtime import Loading  # noqa: PLC0415
 
+        urls = tuple(filter(None, settings.vita_url.split(",")))
         name, _, gender = settings.vita_persona.partition(",")
         return Loading(
             name=self.info.title,
@@ -163,6 +168,8 @@ class Product:
             mode=self.mode if settings.vita_mode == "auto" else settings.vita_mode,
             persona=Persona(name.strip(), gender.strip() or "male"),
             codes=CODES,
+            remote=Remote(urls, os.environ.get("PARLEY_VITA_KEY", "")) if urls else None,
+            served=settings.vita_served,
         )
 
     def _load(

@@ -59,6 +59,10 @@ class RemoteGeneration:
         self.window = min(window, config.window) or config.window
         self._server = server
 
+    def close(self) -> None:
+        """Leave the servers; no request may be under way."""
+        self._server.close()
+
     def generate(
         self,
         prompt: Sequence[int],

@@ -16,15 +16,18 @@ from engines.native.quantization import Precision
 from engines.native.sampling import Drawing
 from engines.native.snapshot import Snapshot
 from engines.native.steps import Steps
+from engines.remote.address import Remote
 from engines.vita_audio.checkpoint import load_language_model
 from engines.vita_audio.config import LanguageConfig
 from engines.vita_audio.fbank import FilterBank
 from engines.vita_audio.generation import Generation
 from engines.vita_audio.layout import CODES, Sizes, encoder_weights, verify
 from engines.vita_audio.prompts import ChatMessage, Codes, Persona, Prompt, Rows, Speech, encode
+from engines.vita_audio.remote import RemoteGeneration
 from engines.vita_audio.schedule import MODES, VANILLA, Schedule
 from engines.vita_audio.sensevoice import QUERIES, UNUSED, EncoderConfig, SenseVoice
 from engines.vita_audio.vocabulary import Vocabulary
+from engines.vllm.client import TokenServer
 from errors import InputError, UnavailableError
 from speech.pcm import Audio
 
@@ -52,6 +55,8 @@ class Loading:
         mode: Name of the speed mode of replies.
         persona: Whom it plays.
         codes: Codes of the speech codec.
+        remote: vLLM servers that write in the place of weights here.
+        served: Name of the model there; empty: the only one.
     """
 
     name: str
@@ -64,6 +69,8 @@ class Loading:
     mode: str = "vanilla"
     persona: Persona = field(default_factory=Persona)
     codes: int = CODES
+    remote: Remote | None = None
+    served: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,7 @@ class VitaAudio:
 
     def __init__(
         self,
-        language: Generation,
+        language: Generation | RemoteGeneration,
         vocabulary: Vocabulary,
         steps: Steps,
         ears: Ears | None,
@@ -183,6 +190,8 @@ class VitaAudio:
     def close(self) -> None:
         """Stop what runs."""
         self._steps.close()
+        if isinstance(self.language, RemoteGeneration):
+            self.language.close()
 
     def _require_room(self, length: int) -> None:
         """Refuse what is too long to be answered before the encoder works on it."""
@@ -235,16 +244,18 @@ def load(
         codes=loading.codes,
         continuous=config.hears == "embeddings",
     )
-    require_memory(config, loading)
-    total = snapshot.size
-    language_model = load_language_model(
-        folder,
-        device=loading.device,
-        dtype=loading.dtype,
-        precision=loading.precision,
-        on_progress=None if on_progress is None else lambda done: on_progress(done / total),
-        cancel=cancel,
-    )
+    language_model = None
+    if loading.remote is None:
+        require_memory(config, loading)
+        total = snapshot.size
+        language_model = load_language_model(
+            folder,
+            device=loading.device,
+            dtype=loading.dtype,
+            precision=loading.precision,
+            on_progress=None if on_progress is None else lambda done: on_progress(done / total),
+            cancel=cancel,
+        )
     ears = None
     if config.hears == "embeddings":
         ears = Ears(
@@ -252,14 +263,15 @@ def load(
         )
     steps = Steps(loading.name, loading.users)
     window = min(loading.window, config.window) or config.window
-    return VitaAudio(
-        Generation(language_model, steps, window=window, codes=vocabulary.speech),
-        vocabulary,
-        steps,
-        ears,
-        schedule(config, loading.mode),
-        loading.persona,
-    )
+    language: Generation | RemoteGeneration
+    if language_model is not None:
+        language = Generation(language_model, steps, window=window, codes=vocabulary.speech)
+    else:
+        assert loading.remote is not None
+        server = TokenServer(loading.remote, loading.served)
+        language = RemoteGeneration(server, folder, config, window=window)
+    mode = schedule(config, loading.mode) if loading.remote is None else VANILLA
+    return VitaAudio(language, vocabulary, steps, ears, mode, loading.persona)
 
 
 def schedule(config: LanguageConfig, mode: str) -> Schedule:
