@@ -259,27 +259,36 @@ def test_what_does_not_fit_is_listed_with_reason_and_remedy(open_page):
 def test_keyboard_alone_does(open_page):
     switch = open_page()
     page = switch.page
-    focused = "document.activeElement.className"
+
+    def focused(name):
+        page.wait_for_function("name => document.activeElement.className === name", arg=name)
+
+    def at(name):
+        page.wait_for_function(
+            "name => document.querySelector('.engine-search')"
+            ".getAttribute('aria-activedescendant') === name",
+            arg=f"engine-{name}",
+        )
+
     page.focus(".engine-button")
     page.keyboard.press("Enter")
     page.wait_for_selector(".engine-panel:popover-open")
-    assert page.get_attribute(".engine-button", "aria-expanded") == "true"
-    assert page.evaluate(focused) == "engine-search"
-    at = "document.querySelector('.engine-search').getAttribute('aria-activedescendant')"
-    assert page.evaluate(at) == "engine-embedded"
+    page.wait_for_selector(".engine-button[aria-expanded=true]")
+    focused("engine-search")
+    at("embedded")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
-    assert page.evaluate(at) == "engine-scholar"
+    at("scholar")
     assert "Scholar" in page.inner_text("#engine-scholar.engine-active")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowUp")
-    assert page.evaluate(at) == "engine-parcel"
+    at("parcel")
     assert page.get_attribute("#engine-parcel", "aria-disabled") == "true"
     assert page.get_attribute("#engine-embedded", "aria-selected") == "true"
     page.keyboard.press("Escape")
-    assert page.evaluate(focused) == "engine-button"
-    assert page.get_attribute(".engine-button", "aria-expanded") == "false"
+    focused("engine-button")
+    page.wait_for_selector(".engine-button[aria-expanded=false]")
     assert page.get_attribute(".engine-button", "aria-label") == (
         "Engine: Embedded (CPU), not loaded"
     )
