@@ -51,7 +51,7 @@ class Routes:
         self._access = access
         self._traffic = Traffic()
         self._room = Room(settings.max_live, settings.max_live_waiting)
-        services.watch.live = (lambda: self._room.taken, lambda: self._room.waiting)
+        services.watch.live.append((lambda: self._room.taken, lambda: self._room.waiting))
         self._keeper = Keeper(settings.live_resume, settings.max_live)
         self._lines: set[Line] = set()
         self._stopping = False

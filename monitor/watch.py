@@ -35,10 +35,6 @@ Number = Callable[[], int]
 See = Callable[[Iterator[Event]], Iterator[Event]]
 
 
-def _none() -> int:
-    return 0
-
-
 class Watch:
     """Counts and remembers; each server has its own.
 
@@ -47,8 +43,8 @@ class Watch:
     Attributes:
         counts: For Prometheus.
         turns: The last ones.
-        live: How many live conversations there are, and how many wait for one; who holds
-            them sets this.
+        live: How many live conversations there are, and how many wait for one; each page
+            that holds some adds its own.
 
     Args:
         active: How many requests are worked on.
@@ -64,7 +60,7 @@ class Watch:
         models: Callable[[], Iterable[ModelStatus]],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.live: tuple[Number, Number] = (_none, _none)
+        self.live: list[tuple[Number, Number]] = []
         self._active = active
         self._waiting = waiting
         self._models = models
@@ -158,11 +154,10 @@ class Watch:
 
     def state(self) -> State:
         """How things stand now."""
-        live, live_waiting = self.live
         return State(
             at=self._clock(),
-            live=live(),
-            live_waiting=live_waiting(),
+            live=sum(inside() for inside, _ in self.live),
+            live_waiting=sum(waiting() for _, waiting in self.live),
             active=self._active(),
             waiting=self._waiting(),
             memory=self._process.memory_info().rss,

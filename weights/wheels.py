@@ -233,7 +233,10 @@ def _largest_wheel(work: Path) -> int:
     Seen from outside, because no output of pip tells it alike in all versions
     (`--progress-bar raw` came with 24.1).
     """
-    return max((length(path) for path in work.rglob("*.whl")), default=0)
+    try:
+        return max((length(path) for path in work.rglob("*.whl")), default=0)
+    except FileNotFoundError:  # pip cleans up while we look.
+        return 0
 
 
 def _complaint(log: Path) -> str:
