@@ -16,8 +16,6 @@ from model_spec import LoadReport
 from services import Services
 from settings import Settings
 
-torch = pytest.importorskip("torch")
-
 (ENTRY,) = (entry for entry in CATALOG if entry.info.name == "higgs")
 
 

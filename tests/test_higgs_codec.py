@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from higgs_checkpoint import folders, published_codec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,6 @@ from engines.higgs.stream import BLOCKS, DecoderStream, Reach, reach
 from errors import InputError, UnavailableError
 from speech.pcm import Audio
 
-torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 
 from engines.higgs import codec as codecs  # noqa: E402  (needs torch)

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from higgs_checkpoint import folders, published_processor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.higgs.delay import Codebooks, Undelay, delayed
-
-torch = pytest.importorskip("torch")
 
 BOOKS = Codebooks(count=8, begin=1024, end=1025)
 

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from higgs_checkpoint import folders, published_processor
 
 from engines.base import Cancel
@@ -12,7 +13,6 @@ from engines.higgs.prompt import Part, Scene, Utterance, clean
 from errors import CancelledError, UnavailableError
 from model_spec import LoadReport
 
-torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 
 from engines.higgs import model as models  # noqa: E402  (needs torch)

@@ -5,22 +5,20 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 from higgs_checkpoint import folders, published_processor
 
 from engines.base import Cancel, Reference
+from engines.higgs import codec as codecs
+from engines.higgs import model as models
+from engines.higgs.stream import BLOCKS
+from engines.higgs.synthesizer import CAPACITY, DRAWING, LONGEST, Higgs
+from engines.higgs.voices import lines
+from engines.native.sampling import Drawing
 from errors import CancelledError, EngineError, InputError
 from model_spec import LoadReport
 from speech.files import read_clip
 from speech.pcm import Audio
-
-torch = pytest.importorskip("torch")
-
-from engines.higgs import codec as codecs  # noqa: E402  (needs torch)
-from engines.higgs import model as models  # noqa: E402
-from engines.higgs.stream import BLOCKS  # noqa: E402
-from engines.higgs.synthesizer import CAPACITY, DRAWING, LONGEST, Higgs  # noqa: E402
-from engines.higgs.voices import lines  # noqa: E402
-from engines.native.sampling import Drawing  # noqa: E402
 
 TEXT = "This is the first sentence."
 HOP = 960
