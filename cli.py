@@ -8,7 +8,7 @@ import typer
 
 from cli_desk import Desk, read_text
 from cli_voices import batch, clone
-from engines.base import Conversation, Sampling, Transcript, Turn
+from engines.messages import Conversation, Sampling, Transcript, Turn
 from errors import InputError
 from services import Services
 from speech.names import safe_name

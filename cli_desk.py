@@ -10,17 +10,9 @@ import soundfile
 from rich.console import Console
 from rich.progress import Progress, TaskID, TimeElapsedColumn
 
-from engines.base import (
-    AudioChunk,
-    Cancel,
-    Event,
-    Finished,
-    Notice,
-    Reference,
-    TextDelta,
-    Transcript,
-)
+from engines.base import Cancel, Reference
 from engines.cascade.parts import RECOGNIZER_RATE
+from engines.messages import AudioChunk, Event, Finished, Notice, TextDelta, Transcript
 from errors import InputError, ParleyError
 from services import Services
 from speech.files import Clip

@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from engines.base import Conversation
+from engines.messages import Conversation
 
 Owner = tuple[str, str]
 """Who is logged in ("" for nobody) and the name the client gave its session."""

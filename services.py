@@ -18,21 +18,17 @@ from engines.base import (
     Adaptable,
     Anticipating,
     Cancel,
-    Conversation,
     Detailing,
     EngineInfo,
-    Event,
     Learning,
     Reference,
-    Sampling,
     SpeechEngine,
     Task,
-    Transcript,
-    Turn,
     Wishes,
 )
 from engines.cascade.parts import RECOGNIZER_RATE
 from engines.catalog import Entry, entries
+from engines.messages import Conversation, Event, Sampling, Transcript, Turn
 from engines.needs import Fit
 from engines.remote.parts import DEVICE as REMOTE
 from errors import InputError
@@ -274,11 +270,11 @@ class Services:
 
         A live turn is told to the monitor by itself, with what is known of it there.
         """
-        if turn.text.strip() or (turn.audio is None and not turn.images):
+        if turn.text.strip() or (turn.audio is None and not turn.seen):
             turn = replace(turn, text=self.text(turn.text))
         _check_seed(sampling.seed)
         chosen = self._adapted(engine, wishes)
-        shown = turn.images or any(message.images for message in conversation.messages)
+        shown = turn.seen or any(message.seen for message in conversation.messages)
         if shown and not chosen.info.can_see:
             raise InputError(chosen.info.blind)
         voice = self.voices.resolved(voice, chosen.info)

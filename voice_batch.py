@@ -3,7 +3,8 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
-from engines.base import AudioChunk, Cancel, Reference
+from engines.base import Cancel, Reference
+from engines.messages import AudioChunk
 from errors import ParleyError
 from services import Services
 from speech.pcm import Audio

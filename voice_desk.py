@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from engines import speaker
-from engines.base import AudioChunk, Cancel, EngineInfo, Event, Reference, Voice
+from engines.base import Cancel, EngineInfo, Reference, Voice
 from engines.catalog import Entry
+from engines.messages import AudioChunk, Event
 from errors import InputError
 from model_loader import ModelHolder
 from settings import VERSION, Settings

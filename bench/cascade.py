@@ -23,21 +23,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.instant_server import serving
-from engines.base import (
-    AudioChunk,
-    Cancel,
-    Conversation,
-    Finished,
-    Sampling,
-    TextDelta,
-    Turn,
-    Usage,
-)
+from engines.base import Cancel
 from engines.cascade import embedded
-from engines.cascade.engine import SPOKEN_PROMPT
+from engines.cascade.answering import SPOKEN_PROMPT
 from engines.cascade.kit import ChatPart
 from engines.cascade.parts import Prompt
 from engines.catalog import CATALOG, RECOGNIZERS, SYNTHESIZERS, Entry, cascade
+from engines.messages import AudioChunk, Conversation, Finished, Sampling, TextDelta, Turn, Usage
 from engines.remote.address import Remote
 from engines.remote.chat import RemoteChat
 from model_spec import LoadReport, ModelSpec

@@ -37,8 +37,9 @@ import numpy as np
 import allocator
 from bench.caller import RATE, Caller, call
 from bench.turn_latency import QUESTIONS
-from engines.base import AudioChunk, Cancel, Event
+from engines.base import Cancel
 from engines.cascade.hibari import Hibari
+from engines.messages import AudioChunk, Event
 from services import Services
 from settings import Settings
 from speech.pcm import Audio, concatenate

@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from engines.base import Cancel, Conversation, Event, Sampling, Turn
+from engines.base import Cancel
+from engines.messages import Conversation, Event, Sampling, Turn
 from monitor.watch import Watch
 from services import Services
 from settings import Settings

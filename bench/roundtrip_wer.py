@@ -15,8 +15,9 @@ import jiwer
 import numpy as np
 from moonshine_voice.utils import get_assets_path
 
-from engines.base import AudioChunk, Cancel, Transcript
+from engines.base import Cancel
 from engines.cascade import embedded
+from engines.messages import AudioChunk, Transcript
 from services import Services
 from settings import Settings
 from speech.pcm import Audio, concatenate

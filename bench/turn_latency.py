@@ -21,20 +21,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engines.base import (
-    AudioChunk,
-    Cancel,
-    Conversation,
-    Finished,
-    Sampling,
-    Turn,
-    Usage,
-)
+from engines.base import Cancel
 from engines.cascade import embedded
-from engines.cascade.engine import SPOKEN_PROMPT
+from engines.cascade.answering import SPOKEN_PROMPT
 from engines.cascade.hibari import Hibari
 from engines.cascade.parts import Prompt, Recognized
 from engines.catalog import CATALOG
+from engines.messages import AudioChunk, Conversation, Finished, Sampling, Turn, Usage
 from model_spec import ModelSpec
 from services import Services
 from settings import Settings

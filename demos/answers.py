@@ -13,7 +13,8 @@ from demos.panel import Options
 from demos.problems import told
 from demos.running import Running
 from demos.thread import Ask, Reply, Thread
-from engines.base import AudioChunk, Cancel, Event, Span, Task, Turn, Wishes
+from engines.base import Cancel, Task, Wishes
+from engines.messages import AudioChunk, Event, Span, Turn
 from errors import CancelledError
 from services import OnWait, Services
 from speech.pcm import Audio

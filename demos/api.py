@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import gradio as gr
 
 from demos.endpoint import clip_of, grow, made_of, told, whole
-from engines.base import Cancel, Sampling, Turn
+from engines.base import Cancel
+from engines.messages import Sampling, Turn
 from errors import InputError
 from services import Services
 

@@ -10,7 +10,7 @@ import soundfile
 from gradio.components.chatbot import ComponentMessage
 from gradio.utils import get_upload_folder
 
-from engines.base import Span
+from engines.messages import Span
 from speech.names import safe_name
 from speech.pcm import Audio
 from voices.marks import Made, label

@@ -10,7 +10,8 @@ from demos.clone_given import Given
 from demos.clone_words import notice, shown
 from demos.problems import told
 from demos.running import Running
-from engines.base import Cancel, Transcript
+from engines.base import Cancel
+from engines.messages import Transcript
 from errors import InputError
 from services import Services
 from speech.pcm import Audio

@@ -14,16 +14,8 @@ from demos.clone_words import notice, shown
 from demos.follow import follow
 from demos.header import waiting_for
 from demos.problems import told
-from engines.base import (
-    AudioChunk,
-    Cancel,
-    Conversation,
-    Event,
-    Reference,
-    Sampling,
-    TextDelta,
-    Turn,
-)
+from engines.base import Cancel, Reference
+from engines.messages import AudioChunk, Conversation, Event, Sampling, TextDelta, Turn
 from errors import CancelledError
 from services import SEED_LIMIT, Services
 from speech.level import duration_text

@@ -9,8 +9,9 @@ import gradio as gr
 from demos import problems
 from demos.clips import ClipWriter
 from demos.follow import follow
-from engines.base import AudioChunk, Cancel, Event, Reference, TextDelta, Transcript
+from engines.base import Cancel, Reference
 from engines.cascade.parts import RECOGNIZER_RATE
+from engines.messages import AudioChunk, Event, TextDelta, Transcript
 from services import Services
 from speech.files import Clip
 from voices.marks import Made

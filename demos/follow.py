@@ -4,7 +4,8 @@ import queue
 import threading
 from collections.abc import Iterator
 
-from engines.base import Cancel, Event
+from engines.base import Cancel
+from engines.messages import Event
 
 #: How often a silent request is looked at, seconds: often enough that a wait looks alive.
 PAUSE = 0.3

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from demos import wishes
-from engines.base import Sampling, Wishes
+from engines.base import Wishes
+from engines.messages import Sampling
 from errors import InputError
 from services import Services
 

@@ -8,7 +8,7 @@ from typing import Any
 from gradio.components.chatbot import ComponentMessage
 
 from demos.clips import ClipWriter, Player
-from engines.base import (
+from engines.messages import (
     AudioChunk,
     Conversation,
     Event,

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from engines.base import Cancel, Conversation, Transcript, Turn
+from engines.base import Cancel
+from engines.messages import Conversation, Transcript, Turn
 from errors import CancelledError, ParleyError
 from live.config import Config
 from services import Services

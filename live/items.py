@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engines.base import Conversation, EngineInfo, Message
+from engines.base import EngineInfo
 from engines.images import Image
+from engines.messages import Conversation, Message
 from live.protocol import RATE, ProtocolError, new_id, read_audio, read_image
 from speech.pcm import Audio
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from openai.types.realtime import ResponseCreateEvent
 
-from engines.base import Turn
+from engines.messages import Turn
 from live.camera import Camera
 from live.config import Config
 from live.items import Item, Items

@@ -8,7 +8,8 @@ from typing import Any
 
 from openai.types import realtime
 
-from engines.base import Conversation, EngineInfo, Turn
+from engines.base import EngineInfo
+from engines.messages import Conversation, Turn
 from errors import ParleyError
 from live.anticipation import Anticipation
 from live.camera import Camera
@@ -314,7 +315,7 @@ class Session:
         self._anticipation.stop()
         reply = Reply(Marks(self._hearing.since(speech_end)))
         reply.seconds = utterance.seconds
-        turn = Turn(utterance, images=self._camera.frames(speech_end))
+        turn = Turn(utterance, frames=self._camera.frames(speech_end))
         self._speaker.start(reply, turn, self._config)
         return reply
 

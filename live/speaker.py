@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import AudioChunk, Event, Notice, Sampling, TextDelta, Transcript, Turn
+from engines.messages import AudioChunk, Event, Notice, Sampling, TextDelta, Transcript, Turn
 from errors import CancelledError, InputError, ParleyError
 from live.config import Config
 from live.items import Item, Items
@@ -89,9 +89,13 @@ class Speaker:
             before=before,
             images=sees and config.images_in_history,
         )
-        shown = (*self._items.unanswered_images(before), *turn.images) if sees else ()
-        # A turn that is an item already has its images there as well.
-        turn = replace(turn, images=tuple(dict.fromkeys(shown)))
+        if sees:
+            # A turn that is an item already has its frames there as well.
+            shown = (*self._items.unanswered_images(before), *turn.images)
+            images = tuple(image for image in dict.fromkeys(shown) if image not in turn.frames)
+            turn = replace(turn, images=images)
+        else:
+            turn = replace(turn, images=(), frames=())
         events = self._services.converse(
             turn,
             conversation,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engines.base import Timings
+from engines.messages import Timings
 
 Outcome = Literal["finished", "cancelled", "failed"]
 

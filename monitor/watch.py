@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 
 from devices import gpus
-from engines.base import Event, Finished, Task
+from engines.base import Task
+from engines.messages import Event, Finished
 from errors import CancelledError, ParleyError
 from model_spec import ModelStatus
 from monitor.counts import Counts

@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from engines.base import Cancel, EngineInfo, Event, Sampling, Transcript
+from engines.base import Cancel, EngineInfo
+from engines.messages import Event, Sampling, Transcript
 from rest.answers import SSE, streamed, told, whole
 from rest.bodies import Body, read_json
 from rest.chat_replies import Reply, chunks, completion

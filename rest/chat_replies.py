@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engines.base import AudioChunk, Event, Finished, TextDelta, Timings, Transcript, Usage
+from engines.messages import AudioChunk, Event, Finished, TextDelta, Timings, Transcript, Usage
 from rest.answers import sse
 from speech.encoding import Kind, encoder
 from voices.marks import Made, comment

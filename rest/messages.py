@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from engines.base import Conversation, Message, Turn
 from engines.images import Image
+from engines.messages import Conversation, Message, Turn
 from rest.problems import Problem, blaming
 from rest.said import Said
 from rest.uploads import read_sound

@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from engines.base import AudioChunk, Cancel, Event, Finished, Usage, Wishes
+from engines.base import Cancel, Wishes
+from engines.messages import AudioChunk, Event, Finished, Usage
 from rest.answers import SSE, sse, streamed, told
 from rest.bodies import Body, read_json
 from rest.engines import DEFAULT, Engines

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from engines.base import Span
+from engines.messages import Span
 
 #: Two lines of 42 characters, as broadcasters have it.
 MOST_CHARACTERS = 84

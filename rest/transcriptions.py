@@ -11,7 +11,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from engines.base import Cancel, EngineInfo, Event, Span, Transcript
+from engines.base import Cancel, EngineInfo
+from engines.messages import Event, Span, Transcript
 from rest.answers import SSE, sse, streamed, told, whole
 from rest.bodies import Body, fields, read_form
 from rest.engines import Engines

@@ -20,9 +20,9 @@ from gradio_client.exceptions import AppError
 
 from demos.panel import Options
 from demos.thread import Ask, Thread
-from engines.base import (
+from engines.base import Cancel
+from engines.messages import (
     AudioChunk,
-    Cancel,
     Conversation,
     Finished,
     Sampling,

@@ -13,10 +13,10 @@ import pytest
 from reference_contract import ReferenceContract
 from seeing_engine import picture
 
-from engines.base import (
-    Anticipating,
+from engines.base import Anticipating, Cancel
+from engines.images import Image
+from engines.messages import (
     AudioChunk,
-    Cancel,
     Conversation,
     Finished,
     Message,
@@ -25,7 +25,6 @@ from engines.base import (
     Transcript,
     Turn,
 )
-from engines.images import Image
 from errors import CancelledError, InputError
 from speech.pcm import Audio
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engines.base import AudioChunk, Cancel, Conversation, Reference, Sampling, Turn
+from engines.base import Cancel, Reference
+from engines.messages import AudioChunk, Conversation, Sampling, Turn
 from errors import CancelledError, InputError
 from speech.pcm import Audio
 

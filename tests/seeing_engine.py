@@ -11,26 +11,21 @@ from io import BytesIO
 import numpy as np
 from PIL import Image as Pillow
 
-from engines.base import (
-    AudioChunk,
-    Cancel,
-    Conversation,
-    EngineInfo,
-    Event,
-    Finished,
-    Models,
-    Sampling,
-    Stopwatch,
-    Task,
-    TextDelta,
-    Transcript,
-    Turn,
-    Voice,
-)
+from engines.base import Cancel, EngineInfo, Models, Stopwatch, Task, Voice
 from engines.cascade import embedded
 from engines.cascade.hibari import Hibari
 from engines.catalog import Entry
 from engines.images import Image
+from engines.messages import (
+    AudioChunk,
+    Conversation,
+    Event,
+    Finished,
+    Sampling,
+    TextDelta,
+    Transcript,
+    Turn,
+)
 from errors import InputError
 
 COLOURS = {
@@ -106,7 +101,7 @@ class Seer:
             for event in self._body.transcribe(turn.audio, language=language, cancel=cancel):
                 if isinstance(event, Transcript):
                     yield event
-        now = [described(image) for image in turn.images]
+        now = [described(image) for image in turn.seen]
         answer = f"{self.info.title}: I see {len(now)}: {', '.join(now) or 'nothing'}."
         before = [described(image) for m in conversation.visible() for image in m.images]
         if before:

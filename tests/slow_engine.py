@@ -6,17 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 from fake_models import PATIENCE
 
-from engines.base import (
-    AudioChunk,
-    Cancel,
-    EngineInfo,
-    Event,
-    Finished,
-    Stopwatch,
-    TextDelta,
-    Voice,
-)
+from engines.base import Cancel, EngineInfo, Stopwatch, Voice
 from engines.catalog import Entry
+from engines.messages import AudioChunk, Event, Finished, TextDelta
 from errors import CancelledError
 from speech.pcm import Audio
 

@@ -25,8 +25,9 @@ from gradio_client.exceptions import AppError
 from playwright.sync_api import sync_playwright
 
 from demos.answers import Answers
-from engines.base import Cancel, Conversation, Transcript, Turn
+from engines.base import Cancel
 from engines.catalog import CATALOG
+from engines.messages import Conversation, Transcript, Turn
 from errors import CancelledError, InputError
 from services import Services
 from settings import Settings

@@ -7,21 +7,12 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from engines.base import (
-    AudioChunk,
-    Cancel,
-    Conversation,
-    Finished,
-    Notice,
-    TextDelta,
-    Turn,
-    Usage,
-    Wishes,
-)
+from engines.base import Cancel, Wishes
 from engines.cascade import embedded
 from engines.cascade.engine import Cascade
 from engines.cascade.parts import Recognized
 from engines.cascade.stages import Stages
+from engines.messages import AudioChunk, Conversation, Finished, Notice, TextDelta, Turn, Usage
 from errors import CancelledError, EngineError, InputError, UnavailableError
 from speech.pcm import Audio
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from engines.base import Conversation
+from engines.messages import Conversation
 
 
 def grown(exchanges, limit):

@@ -7,11 +7,12 @@ import httpx2
 import pytest
 
 from demos.header import _state
-from engines.base import Cancel, Conversation, Sampling, TextDelta, Transcript, Turn
+from engines.base import Cancel
 from engines.cascade import embedded
 from engines.cascade.llama import CONTEXT, Llama
 from engines.cascade.parts import Prompt
 from engines.cascade.prompts import without_oldest_exchange
+from engines.messages import Conversation, Sampling, TextDelta, Transcript, Turn
 from errors import InputError, UnavailableError
 from services import Services
 from settings import Settings

@@ -5,8 +5,9 @@ import pytest
 from fake_models import until
 from many_engines import TERMS, Snail
 
-from engines.base import Cancel, Conversation, Turn
+from engines.base import Cancel
 from engines.catalog import CATALOG
+from engines.messages import Conversation, Turn
 from errors import InputError, UnavailableError
 from services import Services
 from settings import Settings

@@ -8,9 +8,10 @@ import pytest
 from engine_contract import EngineContract, sound_of
 from higgs_checkpoint import folders, make_codec
 
-from engines.base import AudioChunk, Cancel, Models, Wishes
+from engines.base import Cancel, Models, Wishes
 from engines.catalog import CATALOG
 from engines.higgs import part
+from engines.messages import AudioChunk
 from errors import InputError, UnavailableError
 from model_spec import LoadReport
 from services import Services

@@ -9,9 +9,9 @@ from codec_golden import DECODER as TINY_DECODER
 from engine_contract import LONG, EngineContract, sound_of, text_of
 from opens2s_maker import make
 
-from engines.base import (
+from engines.base import Cancel
+from engines.messages import (
     AudioChunk,
-    Cancel,
     Conversation,
     Finished,
     Message,

@@ -12,9 +12,9 @@ from vita_house import (
     settings,
 )
 
-from engines.base import (
+from engines.base import Cancel
+from engines.messages import (
     AudioChunk,
-    Cancel,
     Conversation,
     Finished,
     Sampling,

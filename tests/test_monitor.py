@@ -14,7 +14,8 @@ from fake_models import FakeClock, until
 from prometheus_client.parser import text_string_to_metric_families
 
 from demos.page import launch
-from engines.base import Cancel, Finished, TextDelta, Timings
+from engines.base import Cancel
+from engines.messages import Finished, TextDelta, Timings
 from errors import EngineError, InputError
 from live.stopwatch import MARKS
 from monitor.turns import LIVE_MARKS, Turn, Turns, as_csv, percentile

@@ -8,8 +8,9 @@ import sys
 import pytest
 from conftest import ROOT
 
-from engines.base import AudioChunk, Cancel, Conversation, Turn
+from engines.base import Cancel
 from engines.catalog import CATALOG
+from engines.messages import AudioChunk, Conversation, Turn
 from services import Services
 from settings import Settings
 

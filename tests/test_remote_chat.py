@@ -18,9 +18,10 @@ from standin import (
     stalls,
 )
 
-from engines.base import Cancel, Sampling, Wishes
+from engines.base import Cancel, Wishes
 from engines.cascade.parts import Prompt
 from engines.images import Image
+from engines.messages import Sampling
 from engines.remote import servers
 from engines.remote.address import Remote
 from engines.remote.chat import RemoteChat

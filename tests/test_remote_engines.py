@@ -9,19 +9,18 @@ from standin import CHAT, StandIn, fails, says
 from demos.answers import Answers
 from demos.panel import Options
 from demos.thread import Ask, Thread
-from engines.base import (
+from engines.base import Cancel, Wishes
+from engines.cascade import embedded
+from engines.cascade.parts import Prompt
+from engines.messages import (
     AudioChunk,
-    Cancel,
     Conversation,
     Finished,
     Sampling,
     TextDelta,
     Transcript,
     Turn,
-    Wishes,
 )
-from engines.cascade import embedded
-from engines.cascade.parts import Prompt
 from engines.remote import config
 from engines.remote.address import Remote
 from engines.remote.chat import RemoteChat

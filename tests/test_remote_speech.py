@@ -12,19 +12,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from access import Access
-from engines.base import (
-    AudioChunk,
-    Cancel,
-    Conversation,
-    Finished,
-    Notice,
-    Reference,
-    TextDelta,
-    Transcript,
-    Turn,
-    Voice,
-    Wishes,
-)
+from engines.base import Cancel, Reference, Voice, Wishes
+from engines.messages import AudioChunk, Conversation, Finished, Notice, TextDelta, Transcript, Turn
 from engines.remote import servers
 from engines.remote.address import Remote
 from engines.remote.recognizer import RemoteRecognizer

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from conftest import SAMPLES
 
-from engines.base import Span
+from engines.messages import Span
 from rest.subtitles import cues, srt, vtt
 
 SKY = "Why is the sky blue?"

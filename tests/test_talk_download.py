@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import SAMPLES
 
-from engines.base import Cancel, Transcript
+from engines.base import Cancel
+from engines.messages import Transcript
 from speech.pcm import Audio
 
 pytest_plugins = ["talk_fixtures"]

@@ -13,15 +13,8 @@ from vita_house import (
     settings,
 )
 
-from engines.base import (
-    AudioChunk,
-    Cancel,
-    Conversation,
-    Finished,
-    Reference,
-    Sampling,
-    Turn,
-)
+from engines.base import Cancel, Reference
+from engines.messages import AudioChunk, Conversation, Finished, Sampling, Turn
 from engines.vita_audio.interleaving import Interleaving
 from engines.vita_audio.runtime import VitaAudio
 from engines.vita_audio.schedule import BOOST, VANILLA

@@ -17,9 +17,7 @@ from vita_house import (
     settings,
 )
 
-from engines.base import (
-    Turn,
-)
+from engines.messages import Turn
 from errors import UnavailableError
 from services import Services
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from vita_checkpoint import CODES, SMALL, place
 from vllm_stand_in import stand_in_fixture  # noqa: F401  (a fixture)
 
-from engines.base import Cancel, Conversation, Sampling, Turn
+from engines.base import Cancel
+from engines.messages import Conversation, Sampling, Turn
 from engines.native.sampling import Drawing
 from engines.remote.address import Remote
 from engines.vita_audio import layout

@@ -9,9 +9,10 @@ from conftest import SAMPLES
 from seeing_engine import MOLE
 
 from engines import speaker
-from engines.base import AudioChunk, Cancel, Reference
+from engines.base import Cancel, Reference
 from engines.cascade import embedded
 from engines.cascade.matched import VoiceMatching, _kept
+from engines.messages import AudioChunk
 from errors import InputError
 from speech.pcm import Audio, concatenate
 from speech.timbre import Timbre

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from voice_tools import recording, small_disk_fixture  # noqa: F401  (a fixture)
 
-from engines.base import AudioChunk, Cancel
+from engines.base import Cancel
+from engines.messages import AudioChunk
 from errors import CancelledError, EngineError, InputError, UnavailableError
 from speech.pcm import Audio
 from voices.batch import file_names, run_batch, zip_batch

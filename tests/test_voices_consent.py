@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.base import AudioChunk, Cancel, Transcript
+from engines.base import Cancel
+from engines.messages import AudioChunk, Transcript
 from speech.pcm import concatenate
 from voices.challenge import (
     DRAWN,

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from voice_tools import ROOT, files_in
 
-from engines.base import Cancel, Transcript
+from engines.base import Cancel
+from engines.messages import Transcript
 from speech.level import level_db
 from voices.library import Library
 

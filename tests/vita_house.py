@@ -3,13 +3,8 @@
 import pytest
 from vita_checkpoint import CODES, SMALL, place
 
-from engines.base import (
-    Cancel,
-    Conversation,
-    Sampling,
-    Transcript,
-    Turn,
-)
+from engines.base import Cancel
+from engines.messages import Conversation, Sampling, Transcript, Turn
 from engines.vita_audio import layout
 from services import Services
 from settings import Settings

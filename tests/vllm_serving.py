@@ -23,15 +23,8 @@ from conftest import ROOT
 from transformers import AutoModelForCausalLM
 from vllm_widened import padded, widen
 
-from engines.base import (
-    AudioChunk,
-    Cancel,
-    Conversation,
-    Finished,
-    Sampling,
-    TextDelta,
-    Turn,
-)
+from engines.base import Cancel
+from engines.messages import AudioChunk, Conversation, Finished, Sampling, TextDelta, Turn
 from engines.remote.address import Remote
 from engines.vllm.client import TokenServer
 from engines.vllm.convert import convert, plan

@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from engines.base import AudioChunk, Cancel
+from engines.base import Cancel
+from engines.messages import AudioChunk
 from errors import CancelledError, InputError, ParleyError
 from speech.names import safe_name
 from speech.pcm import Audio

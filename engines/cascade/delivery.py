@@ -5,8 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
-from engines.base import AudioChunk, Notice
 from engines.cascade.parts import SpokenReply, Synthesizer
+from engines.messages import AudioChunk, Notice
 from errors import EngineError, UnavailableError
 from speech.joining import LEAD, Joiner
 from speech.pcm import Audio, concatenate, silence

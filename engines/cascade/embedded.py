@@ -9,7 +9,8 @@ from typing import Any
 
 from engines import speaker
 from engines.base import Models
-from engines.cascade.engine import SPOKEN_PROMPT, Cascade
+from engines.cascade.answering import SPOKEN_PROMPT
+from engines.cascade.engine import Cascade
 from engines.cascade.hibari import Hibari
 from engines.cascade.kit import ChatPart, Kit, RecognizerPart, SynthesizerPart
 from engines.cascade.llama import Llama

@@ -9,63 +9,41 @@ delays only the tasks that need it.
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from copy import copy
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from engines.base import (
-    AudioChunk,
-    Cancel,
-    Conversation,
-    EngineInfo,
-    Event,
-    Finished,
-    Models,
-    Notice,
-    Reference,
-    Sampling,
-    Span,
-    Stopwatch,
-    Task,
-    TextDelta,
-    Transcript,
-    Turn,
-    Usage,
-    Wishes,
-)
+from engines.base import Cancel, EngineInfo, Models, Reference, Stopwatch, Task, Wishes
+from engines.cascade.answering import Answering, prompts
 from engines.cascade.delivery import Delivery, Pieces, WholeClauses
 from engines.cascade.matched import VoiceMatching
 from engines.cascade.parts import (
     Attentive,
     Bound,
-    ChatModel,
     Listing,
-    Prompt,
     ReadingAhead,
-    Recognizer,
     StreamingSynthesizer,
 )
-from engines.cascade.stages import Stages
-from engines.images import Image
-from errors import CancelledError, InputError, ParleyError
+from engines.cascade.recognition import Notices, transcribe
+from engines.cascade.stages import Stages, each
+from engines.messages import (
+    AudioChunk,
+    Conversation,
+    Event,
+    Finished,
+    Sampling,
+    Transcript,
+    Turn,
+)
+from errors import InputError
 from speech.pcm import Audio
-from speech.segments import no_speech_message, split
+from speech.segments import split
 from speech.sentences import spoken_clauses
 from speech.spoken import paragraphs
 
-#: Short, because a CPU reads 75 tokens a second: these cost 0.5 s once, when warmed.
-SPOKEN_PROMPT = (
-    "You are a friendly voice assistant. Answer in one to three short spoken sentences, "
-    "in plain words, without lists or markup."
-)
-TEXT_PROMPT = "You are a helpful assistant."
-
 #: Marks that end a sentence.
 _ENDINGS = " .,?!…。？！"
-
-T = TypeVar("T")
-Put = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +109,16 @@ class Cascade:
     ) -> Iterator[Event]:
         """Recognize speech; see `SpeechEngine`."""
         name = self._parts.recognizer(language)
-        notices = _Notices()
+        notices = Notices()
         with self._use(name, cancel=cancel, tell=notices.add) as (recognizer,):
-            yield from _transcribe(recognizer, audio, language, cancel, notices)
+            yield from transcribe(recognizer, audio, language, cancel, notices)
 
     def transcribe_words(
         self, audio: Audio, *, language: str | None = None, prompt: str = "", cancel: Cancel
     ) -> Iterator[Event]:
         """Recognize speech word by word; see `Detailing`."""
         name = self._parts.recognizer(None)
-        notices = _Notices()
+        notices = Notices()
         with self._use(name, cancel=cancel, tell=notices.add) as (recognizer,):
             if not isinstance(recognizer, Attentive):
                 raise InputError(
@@ -148,7 +126,7 @@ class Cascade:
                     "Choose another engine, or ask without them."
                 )
             attentive = recognizer.expecting(prompt)
-            yield from _transcribe(attentive, audio, language, cancel, notices)
+            yield from transcribe(attentive, audio, language, cancel, notices)
 
     def speak(
         self,
@@ -160,7 +138,7 @@ class Cascade:
     ) -> Iterator[Event]:
         """Synthesize speech; see `SpeechEngine`."""
         self._check(voice)
-        notices = _Notices()
+        notices = Notices()
         with (
             self._delivery(voice, seed, cancel, notices.add) as speaker,
             Stages(cancel) as stages,
@@ -168,9 +146,9 @@ class Cascade:
             watch = Stopwatch()
             clauses = stages.run(
                 "cutting the text",
-                _each(lambda: self._clauses(paragraphs(text), hurried=False)),
+                each(lambda: self._clauses(paragraphs(text), hurried=False)),
             )
-            events = stages.run("speech synthesis", _each(lambda: speaker.speak(clauses)))
+            events = stages.run("speech synthesis", each(lambda: speaker.speak(clauses)))
             for event in stages.read(events):
                 if isinstance(event, AudioChunk):
                     watch.mark("first_audio")
@@ -196,12 +174,12 @@ class Cascade:
     ) -> Iterator[Event]:
         """Answer a turn; see `SpeechEngine`."""
         self._check(voice)
-        if turn.audio is None and not turn.text.strip() and not turn.images:
+        if turn.empty:
             raise InputError("There is nothing to answer. Say or type something first.")
         names = [self._parts.chat]
         if turn.audio is not None:
             names.append(self._parts.recognizer(language))
-        notices = _Notices()
+        notices = Notices()
         tell = notices.add
         delivery = self._delivery(voice, sampling.seed, cancel, tell) if spoken else nullcontext()
         with (
@@ -210,7 +188,7 @@ class Cascade:
             Stages(cancel) as stages,
         ):
             borrowed = dict(zip(names, models, strict=True))
-            reply = _Reply(
+            reply = Answering(
                 turn=turn,
                 conversation=conversation,
                 sampling=sampling,
@@ -253,7 +231,7 @@ class Cascade:
                 # The recognizer ends what is not over with a full stop, too. A word that turns
                 # out to be half a word costs two tokens now; one that stands spares them later.
                 sure = turn.question(heard.rstrip(_ENDINGS))
-                chat.prepare(_prompts(conversation, sure, spoken=spoken), cancel)
+                chat.prepare(prompts(conversation, sure, spoken=spoken), cancel)
 
     def learn(self, reference: Reference, *, cancel: Cancel) -> None:
         """Find out how to come near a reference; see `Learning`."""
@@ -307,160 +285,3 @@ class Cascade:
                 raise InputError(self._info.unmatched)
         elif voice is not None and voice not in names:
             raise InputError(f"There is no voice {voice!r}. Voices: {', '.join(names)}.")
-
-
-class _Notices:
-    """What the session should know of one request, each thing once."""
-
-    def __init__(self) -> None:
-        self._told = list[str]()
-        self._given = 0
-
-    def add(self, text: str) -> None:
-        if text not in self._told:
-            self._told.append(text)
-
-    def new(self) -> Iterator[Notice]:
-        while self._given < len(self._told):
-            self._given += 1
-            yield Notice(self._told[self._given - 1])
-
-
-@dataclass
-class _Reply:
-    """One request on its way through the stages."""
-
-    turn: Turn
-    conversation: Conversation
-    sampling: Sampling
-    language: str | None
-    recognizer: Recognizer | None
-    chat: ChatModel
-    speaker: Delivery | None
-    cut: Callable[[Iterable[str]], Iterator[str]]
-    usage: Usage = field(default_factory=Usage)
-    broken_off: ParleyError | None = None
-
-    def run(self, stages: Stages) -> Iterator[Event]:
-        watch = Stopwatch()
-
-        # Text and audio share one channel, so the listener gets both as they are made.
-        def answer(put: Put) -> None:
-            self._answer(stages, put, watch)
-
-        events = stages.run("answering", answer, size=64)
-        yield from stages.read(events)
-        yield Finished(watch.timings(self.speaker.seconds if self.speaker else 0.0), self.usage)
-
-    def _answer(self, stages: Stages, put: Put, watch: Stopwatch) -> None:
-        question = self._question(put, stages.stop, watch)
-        spoken = self.speaker is not None
-        prompts = _prompts(self.conversation, question, self.turn.images, spoken=spoken)
-        said = False
-
-        def write(hand_on: Callable[[str], None]) -> None:
-            def take(text: str) -> None:
-                nonlocal said
-                said = True
-                watch.mark("first_token")
-                put(TextDelta(text))
-                hand_on(text)
-
-            try:
-                self.usage = self.chat.reply(prompts, self.sampling, take, stages.stop)
-            except CancelledError:
-                raise
-            except ParleyError as error:
-                if not said:
-                    raise
-                # What has come of the answer is spoken before anybody hears of this.
-                self.broken_off = error
-
-        tokens = stages.run("the chat model", write, size=256)
-        if self.speaker is None:
-            for _ in tokens:
-                pass
-        else:
-            clauses = stages.run("cutting the text", _each(lambda: self.cut(tokens)))
-            for event in self.speaker.speak(_marked(clauses, watch)):
-                if isinstance(event, AudioChunk):
-                    watch.mark("first_audio")
-                put(event)
-        if self.broken_off is not None:
-            raise self.broken_off
-
-    def _question(self, put: Put, cancel: Cancel, watch: Stopwatch) -> str:
-        heard = ""
-        if self.recognizer is not None and self.turn.audio is not None:
-            for transcript in _recognize(self.recognizer, self.turn.audio, self.language, cancel):
-                put(transcript)
-                heard = transcript.text
-            watch.mark("recognized")
-        return self.turn.question(heard)
-
-
-def _prompts(
-    conversation: Conversation, question: str, images: tuple[Image, ...] = (), *, spoken: bool
-) -> list[Prompt]:
-    own = SPOKEN_PROMPT if spoken else TEXT_PROMPT
-    said = conversation.visible()
-    history = [Prompt(message.role, message.text, message.images) for message in said]
-    return [
-        Prompt("system", conversation.system.strip() or own),
-        *history,
-        Prompt("user", question, images),
-    ]
-
-
-def _transcribe(
-    recognizer: Recognizer,
-    audio: Audio,
-    language: str | None,
-    cancel: Cancel,
-    notices: _Notices,
-) -> Iterator[Event]:
-    watch = Stopwatch()
-    for transcript in _recognize(recognizer, audio, language, cancel):
-        if transcript.final:
-            watch.mark("recognized")
-        yield from notices.new()
-        yield transcript
-    yield Finished(watch.timings(audio.seconds))
-
-
-def _recognize(
-    recognizer: Recognizer, audio: Audio, language: str | None, cancel: Cancel
-) -> Iterator[Transcript]:
-    """Recognize a clip of any length, segment by segment."""
-    text, spans = "", list[Span]()
-    for segment in split(audio):
-        cancel.check()
-        part = recognizer.recognize(segment.audio, language)
-        language = language or part.language
-        text = f"{text} {part.text}".strip()
-        spans += [
-            Span(span.text, span.start + segment.start, span.end + segment.start)
-            for span in part.spans
-        ]
-        heard = segment.start + segment.audio.seconds
-        yield Transcript(text, False, tuple(spans), heard, language)
-    cancel.check()
-    if not text:
-        raise InputError(no_speech_message(audio))
-    yield Transcript(text, True, tuple(spans), audio.seconds, language)
-
-
-def _each(items: Callable[[], Iterable[T]]) -> Callable[[Callable[[T], None]], None]:
-    """A stage that hands on what an iterable gives."""
-
-    def work(put: Callable[[T], None]) -> None:
-        for item in items():
-            put(item)
-
-    return work
-
-
-def _marked(clauses: Iterable[str], watch: Stopwatch) -> Iterator[str]:
-    for clause in clauses:
-        watch.mark("first_clause")
-        yield clause

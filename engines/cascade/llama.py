@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.base import Cancel, Sampling, Usage
+from engines.base import Cancel
 from engines.cascade.parts import Prompt
 from engines.cascade.prompts import as_text, without_oldest_exchange
 from engines.cascade.slots import Slot, Slots
+from engines.messages import Sampling, Usage
 from engines.remote.address import Remote
 from errors import EngineError, InputError
 

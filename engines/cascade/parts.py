@@ -7,8 +7,9 @@ from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from engines.base import Cancel, Reference, Sampling, Span, Usage, Voice, Wishes
+from engines.base import Cancel, Reference, Voice, Wishes
 from engines.images import Image
+from engines.messages import Sampling, Span, Usage
 from speech.pcm import Audio
 
 #: Rate at which every recognizer here listens, Hz.

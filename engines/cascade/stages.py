@@ -9,7 +9,7 @@ who leaves ends all stages.
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Self, TypeVar
 
 from engines.base import Cancel
@@ -137,3 +137,13 @@ class Stages:
         self._forget()
         for thread in self._threads:
             thread.join()
+
+
+def each(items: Callable[[], Iterable[T]]) -> Callable[[Callable[[T], None]], None]:
+    """A stage that hands on what an iterable gives."""
+
+    def work(put: Callable[[T], None]) -> None:
+        for item in items():
+            put(item)
+
+    return work

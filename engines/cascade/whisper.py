@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.base import Span
 from engines.cascade.parts import RECOGNIZER_RATE, Recognized
+from engines.messages import Span
 from errors import InputError
 from speech.pcm import Audio
 

@@ -3,18 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from engines.base import (
-    Cancel,
-    Conversation,
-    EngineInfo,
-    Event,
-    Models,
-    Reference,
-    Sampling,
-    Task,
-    Turn,
-)
+from engines.base import Cancel, EngineInfo, Models, Reference, Task
 from engines.cascade.stages import Stages
+from engines.messages import Conversation, Event, Sampling, Turn
 from engines.opens2s.subtitles import Subtitles
 from errors import InputError
 from speech.pcm import Audio

@@ -5,19 +5,18 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from codec.decoder import SpeechDecoder
-from engines.base import (
+from engines.base import Cancel, Stopwatch
+from engines.cascade.stages import Stages
+from engines.messages import (
     AudioChunk,
-    Cancel,
     Conversation,
     Event,
     Finished,
     Sampling,
-    Stopwatch,
     TextDelta,
     Turn,
     Usage,
 )
-from engines.cascade.stages import Stages
 from engines.opens2s.captions import Captions
 from engines.opens2s.generation import Unit, Word
 from engines.opens2s.prompts import Said, harmless

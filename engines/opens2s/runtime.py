@@ -8,7 +8,8 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
-from engines.base import Cancel, Sampling
+from engines.base import Cancel
+from engines.messages import Sampling
 from engines.native.sampling import Drawing, Sampler
 from engines.native.steps import Steps
 from engines.opens2s.features import Mel

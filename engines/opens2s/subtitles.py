@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engines.base import Cancel, Models, Transcript
+from engines.base import Cancel, Models
 from engines.cascade.parts import Recognizer
+from engines.messages import Transcript
 from errors import UnavailableError
 from speech.pcm import Audio
 from speech.segments import split

@@ -7,9 +7,10 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
-from engines.base import Cancel, Sampling, Usage, Wishes
+from engines.base import Cancel, Wishes
 from engines.cascade.parts import Prompt
 from engines.cascade.prompts import as_text, without_oldest_exchange
+from engines.messages import Sampling, Usage
 from engines.remote.address import Remote
 from engines.remote.problems import RemoteError, malformed
 from engines.remote.reasoning import ReasoningFilter

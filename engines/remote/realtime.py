@@ -12,27 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import (
+from engines.base import Cancel, EngineInfo, Models, Reference, Stopwatch, Task, Wishes
+from engines.images import Image
+from engines.messages import (
     AudioChunk,
-    Cancel,
     Conversation,
-    EngineInfo,
     Event,
     Finished,
     Message,
-    Models,
     Notice,
-    Reference,
     Sampling,
-    Stopwatch,
-    Task,
     TextDelta,
     Transcript,
     Turn,
     Usage,
-    Wishes,
 )
-from engines.images import Image
 from engines.remote.config import DEFAULT_VOICE, PCM_RATE
 from errors import EngineError, InputError
 from speech.pcm import Audio
@@ -113,7 +107,7 @@ class Realtime:
             raise InputError(self._info.unmatched)
         if voice is not None and voice not in names:
             raise InputError(f"There is no voice {voice!r}. Voices: {', '.join(names)}.")
-        if turn.audio is None and not turn.text.strip() and not turn.images:
+        if turn.empty:
             raise InputError("There is nothing to answer. Say or type something first.")
         session = _session(conversation, voice or names[0], sampling, language, spoken)
         request = self._request(session, turn, conversation)
@@ -135,8 +129,8 @@ class Realtime:
                 await line.session.update(session=session)
                 for message in conversation.visible():
                     await line.conversation.item.create(item=_item(message))
-                if turn.text.strip() or turn.images:
-                    said = Message("user", turn.text.strip(), turn.images)
+                if turn.text.strip() or turn.seen:
+                    said = Message("user", turn.text.strip(), turn.images, turn.frames)
                     await line.conversation.item.create(item=_item(said))
                 if turn.audio is not None:
                     for piece in _pieces(turn.audio):
@@ -224,7 +218,7 @@ def _item(message: Message) -> dict[str, Any]:
     if message.role == "assistant":
         content = [{"type": "output_text", "text": message.text}]
     else:
-        content = [{"type": "input_image", "image_url": _url(image)} for image in message.images]
+        content = [{"type": "input_image", "image_url": _url(image)} for image in message.seen]
         content += [{"type": "input_text", "text": message.text}] if message.text else []
     return {"type": "message", "role": message.role, "content": content}
 

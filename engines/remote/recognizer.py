@@ -8,8 +8,9 @@ from typing import Any
 
 import soundfile
 
-from engines.base import Cancel, Span, Wishes
+from engines.base import Cancel, Wishes
 from engines.cascade.parts import RECOGNIZER_RATE, Recognized
+from engines.messages import Span
 from engines.remote.address import Remote
 from engines.remote.problems import RemoteError, malformed
 from engines.remote.servers import Errand, Servers, in_words

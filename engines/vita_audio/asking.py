@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.base import Conversation, Message, Reference, Sampling, Stopwatch, Turn
+from engines.base import Reference, Stopwatch
+from engines.messages import Conversation, Message, Sampling, Turn
 from engines.vita_audio.fbank import WIDTH
 from engines.vita_audio.prompts import (
     ChatMessage,

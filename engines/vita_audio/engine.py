@@ -5,20 +5,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engines.base import (
-    Cancel,
-    Conversation,
-    EngineInfo,
-    Event,
-    Finished,
-    Models,
-    Reference,
-    Sampling,
-    Stopwatch,
-    Task,
-    Turn,
-)
+from engines.base import Cancel, EngineInfo, Models, Reference, Stopwatch, Task
 from engines.cascade.stages import Stages
+from engines.messages import Conversation, Event, Finished, Sampling, Turn
 from errors import InputError
 from speech.pcm import Audio
 from speech.segments import no_speech_message

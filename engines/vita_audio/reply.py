@@ -7,18 +7,9 @@ from dataclasses import dataclass, field
 
 from codec.decoder import SpeechDecoder
 from codec.speech_tokenizer import SpeechTokenizer
-from engines.base import (
-    AudioChunk,
-    Cancel,
-    Event,
-    Finished,
-    Span,
-    Stopwatch,
-    TextDelta,
-    Transcript,
-    Usage,
-)
+from engines.base import Cancel, Stopwatch
 from engines.cascade.stages import Channel, Stages
+from engines.messages import AudioChunk, Event, Finished, Span, TextDelta, Transcript, Usage
 from engines.native.sampling import Drawing
 from engines.vita_audio.interleaving import Code, Interleaving, Text
 from engines.vita_audio.prompts import ChatMessage, recognition
