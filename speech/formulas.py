@@ -4,6 +4,7 @@ import re
 
 from speech.maths import maths_words
 from speech.maths_words import FUNCTIONS, GREEK, SUBSCRIPTS, SUPERSCRIPTS
+from speech.wording import HIBARI, Wording
 
 _LETTER = f"A-Za-z{''.join(GREEK)}"
 _NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
@@ -27,6 +28,10 @@ _OPERATOR = re.compile(
 )
 #: Operators that make a formula of anything they stand between.
 _CLEAR = re.compile(r"[\^=<>≤≥≠±×÷·⋅≈≡∈∝√∛∞*+]")
+#: Characters of scripts that put no space between a word and a formula.
+_WIDE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff]")
+_JOINED = re.compile(r"[-_/.,:–'’$€£#@&\\^]")
+_FOLLOWING = re.compile(rf"(?!{_WIDE.pattern})(?:[\w/\\@^]|[-–.,:*_](?!{_WIDE.pattern})\w)")
 _DEEPEST = 8
 #: Abbreviations with a slash.
 _SLASHED = frozenset(["n/a", "w/o", "c/o", "b/c", "i/o", "a/c", "p/e", "r/w", "y/n"])
@@ -44,13 +49,14 @@ LATEX = re.compile(
 )
 
 
-def latex_words(match: re.Match[str]) -> str:
+def latex_words(match: re.Match[str], wording: Wording = HIBARI) -> str:
     """Words for a match of `LATEX`."""
     groups = ("display", "bracket", "paren", "dollar", "environment")
-    return maths_words(next(match[group] for group in groups if match[group] is not None))
+    formula = next(match[group] for group in groups if match[group] is not None)
+    return maths_words(formula, wording)
 
 
-def formula_at(text: str, at: int) -> tuple[int, str] | None:
+def formula_at(text: str, at: int, wording: Wording = HIBARI) -> tuple[int, str] | None:
     """A formula in plain notation that begins at a position.
 
     Takes what is one beyond doubt: "x^2 + y^2 = z^2", "2*3", "a/b", "10/3", "n-1",
@@ -59,11 +65,13 @@ def formula_at(text: str, at: int) -> tuple[int, str] | None:
     Args:
         text: Running text.
         at: Where to look.
+        wording: In which words.
 
     Returns:
         Where it ends and its words, or None if there is none.
     """
-    if at and (text[at - 1].isalnum() or text[at - 1] in "_/.,:-–'’$€£#@&\\^"):
+    before = text[at - 1 : at]
+    if _JOINED.match(before) or (before.isalnum() and not _WIDE.match(before)):
         return None
     if re.search(r"\d\s?$", text[max(0, at - 2) : at]) and text[at].isalpha():
         return None  # A unit: "5 m/s".
@@ -73,10 +81,10 @@ def formula_at(text: str, at: int) -> tuple[int, str] | None:
     formula = text[at:end]
     following = text[end : end + 2]
     # "5/12/2024", "3.5.1", "a/b.txt", "x-ray": more than it seems.
-    if re.match(r"[\w/\\@^]|[-–.,:][\w]|[*_]\w", following) or not _is_formula(formula):
+    if _FOLLOWING.match(following) or not _is_formula(formula):
         return None
     formula = re.sub(r"log(2|10)(?=\()", r"log_{\1}", formula)
-    return end, maths_words(formula.replace("**", "^").replace("–", "-"))
+    return end, maths_words(formula.replace("**", "^").replace("–", "-"), wording)
 
 
 def _expression(text: str, at: int, depth: int) -> int | None:

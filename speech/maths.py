@@ -7,17 +7,8 @@ The wording follows what people say when they read a formula aloud ("x squared",
 import re
 from collections.abc import Callable
 
-from speech.maths_words import (
-    ACCENTS,
-    BIG_OPERATORS,
-    DROPPED,
-    DROPPED_WITH_ARGUMENT,
-    FUNCTIONS,
-    GREEK,
-    SYMBOLS,
-    TEXT_COMMANDS,
-    plain_scripts,
-)
+from speech.maths_words import DROPPED, DROPPED_WITH_ARGUMENT, TEXT_COMMANDS, plain_scripts
+from speech.wording import HIBARI, Wording
 
 _TOKEN = re.compile(
     r"\\[A-Za-z]+\*?|\\.|\d+(?:,\d{3})*(?:\.\d+)?|[A-Za-z]+|[<>=!]=|->|=>|\S|\s", re.DOTALL
@@ -26,55 +17,48 @@ _OPEN, _CLOSE = {"(": ")", "[": "]", "{": "}"}, ")]}"
 #: Longer runs of letters are words, shorter ones products of variables.
 _WORD = 4
 _MATRICES = re.compile(r"(?:[pbvVB]|small)?matrix")
-_POWERS = {
-    "2": "squared",
-    "3": "cubed",
-    "T": "transpose",
-    "degrees": "degrees",
-    "prime": "prime",
-    "times": "star",
-    # Charges: "H^+".
-    "plus": "plus",
-    "minus": "minus",
-}
 #: Nesting and length beyond this are noise or an attack, not a formula.
 _DEEPEST = 30
 _LONGEST = 2000
 _TEN = 10
-#: The synthesizer reads "a" and often "A" as the article; this it reads as the letter.
-_LETTER_A = "eh"
-#: Before a parenthesis these are functions: "f(x)" is "f of x", but "n(x)" a product.
-_CALLED = frozenset([*"fghFGHPQE", "prime", *GREEK.values(), *FUNCTIONS.values()])
+#: White space beside a character of a script that has none.
+_GAPS = re.compile(r"\s+(?=[\u2e80-\u9fff])|(?<=[\u2e80-\u9fff])\s+")
 
 
-def maths_words(formula: str) -> str:
+def maths_words(formula: str, wording: Wording = HIBARI) -> str:
     """Read a formula aloud.
 
     Args:
         formula: LaTeX without its delimiters, or plain notation ("x^2 ≤ 3/4").
             Broken markup is read as far as it goes.
+        wording: In which words.
 
     Returns:
-        English words and digits; empty for an empty formula.
+        Words and digits; empty for an empty formula.
     """
-    return _read(plain_scripts(formula[:_LONGEST]), 0)
+    return _read(plain_scripts(formula[:_LONGEST]), 0, wording)
 
 
-def _read(formula: str, depth: int) -> str:
-    words = _Reader(formula, depth).sequence("")
+def _read(formula: str, depth: int, wording: Wording) -> str:
+    words = _Reader(formula, depth, wording).sequence("")
     words = re.sub(r"\s+", " ", words)
     words = re.sub(r"\s+([,;:.])", r"\1", words)
     words = re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", words)
-    return words.strip(" ,;")
+    if not wording.spaced:
+        words = _GAPS.sub("", words)
+    return words.strip(" ,;，；")
 
 
 class _Reader:
     """A recursive descent over the tokens of one formula."""
 
-    def __init__(self, formula: str, depth: int) -> None:
+    def __init__(self, formula: str, depth: int, wording: Wording) -> None:
         self._tokens: list[str] = _TOKEN.findall(formula)
         self._at = 0
         self._depth = depth
+        self._wording = wording
+        self._called = wording.called
+        self._operators = wording.operators
 
     def sequence(self, end: str) -> str:
         """Read up to the sign `end`, which is taken."""
@@ -88,12 +72,21 @@ class _Reader:
             if sign == "|":
                 # A pair is an absolute value; a single bar is a condition.
                 pair = open_bar or "|" in self._up_to(end)
-                words.append(("," if open_bar else "the absolute value of") if pair else "given")
+                before, after = self._wording.absolute
+                words.append((after if open_bar else before) if pair else self._wording.given)
                 open_bar = pair and not open_bar
+                continue
+            if sign in "-−" and self._begins(words):
+                words.append(self._wording.negative)
                 continue
             words.append(self._with_scripts(sign, words[-1] if words else ""))
         self._depth -= 1
         return " ".join(word for word in words if word)
+
+    def _begins(self, words: list[str]) -> bool:
+        """Whether a number begins after these words."""
+        last = next((word for word in reversed(words) if word), "")
+        return not last or last in self._operators
 
     def _up_to(self, end: str) -> list[str]:
         rest = self._tokens[self._at :]
@@ -125,7 +118,9 @@ class _Reader:
         if sign == "{":
             return self.sequence("}")
         if sign in "+-−" and self._at < len(self._tokens) and self._tokens[self._at].isalnum():
-            return f"{SYMBOLS[sign]} {self._one()}"
+            negative = sign in "-−"
+            word = self._wording.negative if negative else self._wording.symbols[sign]
+            return f"{word} {self._one()}"
         if len(sign) > 1 and sign.isalnum():
             # Without braces, LaTeX takes one sign; plain notation means it all.
             return sign if sign.isdigit() else self._letters(sign)
@@ -151,24 +146,26 @@ class _Reader:
         return found["_"], found["^"]
 
     def _with_scripts(self, sign: str, before: str) -> str:
-        if sign in BIG_OPERATORS:
-            return self._big_operator(BIG_OPERATORS[sign])
+        wording = self._wording
+        if sign in wording.big_operators:
+            return self._big_operator(wording.big_operators[sign])
         words = self._atom(sign, before)
         below, above = self._scripts()
         if below:
-            link = "base" if words == "log" else "sub"
+            link = wording.base if words == "log" else wording.index
             if sign.isupper() and below.isdigit():
                 # "H_2O": chemistry more often than an index.
-                link = ""
-            words = f"{words} {link} {below}"
+                link = "{} {}"
+            words = link.format(words, below)
             if self._peek() != "(" and words.startswith("log "):
-                words += " of"
+                words = f"{words} {wording.base_of}"
         if not above and words.count(" ") > 1 and sign == "(" and self._peek() == "/":
-            return words if words.startswith("of ") else f"{words}, all"
+            return words if words.startswith("of ") else wording.whole.format(words)
         if above:
-            power = _POWERS.get(above, f"to the power of {above}")
+            power = wording.powers.get(above) or wording.power.format(above)
             # "a plus b, all squared": the power is of more than the last word.
-            words = f"{words}, all {power}" if self._compound(words, sign) else f"{words} {power}"
+            base = wording.whole.format(words) if self._compound(words, sign) else words
+            words = f"{base} {power}"
         return words
 
     @staticmethod
@@ -184,24 +181,26 @@ class _Reader:
             return self._command(sign)
         if sign.isalpha() and sign.isascii():
             return self._letters(sign)
-        return SYMBOLS.get(sign, "" if sign in _CLOSE else sign)
+        return self._wording.symbols.get(sign, "" if sign in _CLOSE else sign)
 
     def _letters(self, sign: str) -> str:
-        if sign in FUNCTIONS:
-            return FUNCTIONS[sign]
+        if sign in self._wording.functions:
+            return self._wording.functions[sign]
         if len(sign) >= _WORD:
             return sign
-        return " ".join(_LETTER_A if letter in "aA" else letter for letter in sign)
+        letter_a = self._wording.letter_a
+        return " ".join(letter_a if letter in "aA" else letter for letter in sign)
 
     def _group(self, sign: str, before: str) -> str:
         inside = self.sequence(_OPEN[sign])
         if sign == "{" or not inside:
             return inside
         last = before.rsplit(maxsplit=1)[-1] if before else ""
-        if before in _CALLED or last in _CALLED or before.startswith("log base"):
-            return f"of {inside}"
-        if last.isdigit() or len(last) == 1 or last == _LETTER_A:
-            return f"times {inside}"
+        if before in self._called or last in self._called or before.startswith("log "):
+            return self._wording.of.format(inside)
+        operand = len(last) == 1 and last not in {*self._operators, self._wording.negative}
+        if last.isdigit() or operand or last == self._wording.letter_a:
+            return self._wording.times.format(inside)
         return inside
 
     def _command(self, sign: str) -> str:
@@ -220,37 +219,38 @@ class _Reader:
     def _command_with_arguments(self, name: str) -> str:
         if name in TEXT_COMMANDS:
             return self._raw()
-        if name in ACCENTS:
-            return ACCENTS[name].format(self._argument())
+        if name in self._wording.accents:
+            return self._wording.accents[name].format(self._argument())
         structure = _STRUCTURES.get(name)
         return structure(self) if structure else ""
 
-    @staticmethod
-    def _name(sign: str, name: str) -> str:
+    def _name(self, sign: str, name: str) -> str:
         """What a command without arguments is called; by its own name if nobody knows."""
         fallback = name if name.isalpha() else ""
-        return FUNCTIONS.get(name) or SYMBOLS.get(sign) or SYMBOLS.get(name, fallback)
+        functions, symbols = self._wording.functions, self._wording.symbols
+        return functions.get(name) or symbols.get(sign) or symbols.get(name, fallback)
 
     def _fraction(self) -> str:
         above, below = self._argument(), self._argument()
         if above.isdigit() and below.isdigit() and 0 < int(above) < int(below) < _TEN:
             # The synthesizer knows "three quarters".
-            return f"{above}/{below}"
-        return f"{above}{', all' if ' ' in above else ''} over {below}"
+            return self._wording.small_fraction.format(above=above, below=below)
+        above = self._wording.whole.format(above) if " " in above else above
+        return self._wording.fraction.format(above=above, below=below)
 
     def _root(self) -> str:
         degree = ""
         if self._peek() == "[":
             self._at += 1
             degree = self.sequence("]")
-        kind = {"": "square", "2": "square", "3": "cube"}.get(degree, f"{degree}th")
-        return f"the {kind} root of {self._argument()}"
+        root = self._wording.roots.get(degree, self._wording.root)
+        return root.format(self._argument(), degree=degree)
 
     def _binomial(self) -> str:
-        return f"{self._argument()} choose {self._argument()}"
+        return self._wording.choose.format(self._argument(), self._argument())
 
     def _modulo(self) -> str:
-        return f"modulo {self._argument()}"
+        return self._wording.modulo.format(self._argument())
 
     def _environment(self) -> str:
         name = self._raw().rstrip("*")
@@ -262,13 +262,15 @@ class _Reader:
         rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", body) if row.strip()]
         if _MATRICES.fullmatch(name):
             read = [
-                f"row {number}: "
-                + ", ".join(_read(cell, self._depth + 1) for cell in row.split("&"))
+                self._wording.row.format(number, ", ".join(map(self._inner, row.split("&"))))
                 for number, row in enumerate(rows, 1)
             ]
-            return f"the matrix with {'; '.join(read)};"
+            return self._wording.matrix.format("; ".join(read))
         gap = ", " if name == "cases" else " "
-        return ", ".join(_read(row.replace("&", gap), self._depth + 1) for row in rows)
+        return ", ".join(self._inner(row.replace("&", gap)) for row in rows)
+
+    def _inner(self, formula: str) -> str:
+        return _read(formula, self._depth + 1, self._wording)
 
     def _body(self) -> str:
         """The source up to the end of the environment, which is taken."""
@@ -286,11 +288,11 @@ class _Reader:
         while self._peek() in {"\\limits", "\\nolimits"}:
             self._at += 1
         below, above = self._scripts()
-        if name == "limit":
-            return f"the limit as {below.replace(' to ', ' approaches ')} of"
-        if below and above:
-            return f"the {name} from {below} to {above} of"
-        return f"the {name} over {below} of" if below else f"the {name} of"
+        wording = self._wording
+        if name == wording.big_operators["\\lim"]:
+            return wording.limit.format(below.replace(*wording.approaches))
+        template = wording.span if below and above else wording.over if below else wording.all
+        return template.format(name=name, below=below, above=above)
 
 
 _STRUCTURES: dict[str, Callable[[_Reader], str]] = {

@@ -10,6 +10,8 @@ from stream2sentence.quick_yield_boundary import HOLD, SPLIT, get_boundary_detec
 
 from speech.spoken import SpokenText
 
+#: How many letters a character of East Asian scripts counts for: as long it takes to say.
+WIDE = 3
 #: Clauses, and sentences except before a line break, have at least this many characters:
 #: "1." and "Yes." are spoken with what follows.
 SHORTEST = 10
@@ -29,6 +31,7 @@ _CLOSERS = frozenset("\"')]}”’»›」』）】〕》〉*_`~")
 _SOFT = frozenset(",;:—，、；：،؛")
 #: What stream2sentence's rules do not know, shown to them as what they do.
 _PLAIN = str.maketrans("…*_`~", '.""""')
+_WIDE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]")
 #: Words that begin a new part of a sentence; "of" and "to" are too closely bound.
 _JOINERS = (
     "and|but|or|so|because|although|though|while|when|where|if|unless|until|since|which|who|"
@@ -73,10 +76,10 @@ def clauses(tokens: Iterable[str], *, hurried: bool = True) -> Generator[str, No
 
     Yields:
         Parts of the text with white space as it was, never blank; joined, they
-        are the text up to white space. At most `LONGEST` characters and white
-        space around them. The source is not read ahead.
+        are the text up to white space. At most `LONGEST` characters (wide ones count
+        `WIDE`) and white space around them. The source is not read ahead.
     """
-    cutter = _Cutter(hurried)
+    cutter = ClauseCutter(hurried)
     source = iter(tokens)
     try:
         for token in source:
@@ -111,10 +114,16 @@ def spoken_clauses(
             yield said
 
 
-class _Cutter:
-    """The text since the last cut and what is known about it."""
+class ClauseCutter:
+    """What `clauses` does, for those who are handed the text instead of asking for it.
 
-    def __init__(self, hurried: bool) -> None:
+    It holds the text since the last cut and what is known about it.
+
+    Args:
+        hurried: As for `clauses`.
+    """
+
+    def __init__(self, hurried: bool = True) -> None:
         self._detector = get_boundary_detector("en")
         self._text = ""
         #: Marks in the text that may end a clause, not decided yet.
@@ -191,7 +200,7 @@ class _Cutter:
         inside = _OPEN_SPAN.search(text[:end]) or _ENUMERATOR.search(text[:mark])
         # "Node.js", "a,b", "x:y": no space, no end.
         joined = following is not None and following.isascii() and not following.isspace()
-        if inside or len(text[:end].strip()) < SHORTEST or (joined and text[mark].isascii()):
+        if inside or _size(text[:end].strip()) < SHORTEST or (joined and text[mark].isascii()):
             return 0
         action = self._detector.classify(text.translate(_PLAIN), mark, following)
         if action == HOLD:
@@ -220,10 +229,10 @@ class _Cutter:
             # Nothing but white space so far; how much does not matter.
             self._text = self._text[-LONGEST:]
             return None
-        last = begin + self._longest
-        first = begin + round(self._longest * SHORTEST_CUT)
-        if len(self._text) <= last:
+        if _size(self._text[begin:]) <= self._longest:
             return None
+        last = begin + _fitting(self._text[begin:], self._longest)
+        first = begin + round((last - begin) * SHORTEST_CUT)
         for pattern in _CUTS:
             ends = [m.end() for m in pattern.finditer(self._text, first, last)]
             if ends:
@@ -232,6 +241,22 @@ class _Cutter:
         while last > first and _joins(self._text[last - 1 : last + 1]):
             last -= 1
         return last
+
+
+def _size(text: str) -> int:
+    """How long a text is to say, in letters."""
+    return len(text) + (WIDE - 1) * len(_WIDE.findall(text))
+
+
+def _fitting(text: str, size: int) -> int:
+    """How many characters of a text are together of at most a size."""
+    if not _WIDE.search(text):
+        return min(size, len(text))
+    for at, char in enumerate(text):
+        size -= WIDE if _WIDE.match(char) else 1
+        if size < 0:
+            return at
+    return len(text)
 
 
 def _joins(pair: str) -> bool:

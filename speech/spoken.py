@@ -1,4 +1,4 @@
-"""Text as it is written, with markup, turned into text as it is spoken (English)."""
+"""Text as it is written, with markup, turned into text as it is spoken (English or Chinese)."""
 
 import re
 import unicodedata
@@ -8,12 +8,15 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from speech.characters import visible
+from speech.chinese import CHINESE, chinese_marks, chinese_words, is_chinese
 from speech.formulas import LATEX, formula_at, latex_words
 from speech.maths import maths_words
 from speech.symbols import plain_words
+from speech.wording import HIBARI, Wording
 
 #: Said once, for the first block of code in a text.
 CODE_REMARK = "Code omitted."
+CODE_REMARK_CHINESE = "代码略。"
 
 #: Words of formulas stand in for private characters while markup is taken away.
 _HELD = 0xE000
@@ -32,6 +35,8 @@ _ITEM = re.compile(r"\s*(?:[-*+•‣◦▪–]|(\d{1,3})[.)])\s+(?:\[[ xX]\]\s+
 _NO_FORMULA = re.compile(r"://|@|\]\(|^www\.|/.*\.[A-Za-z]|^/")
 #: Displayed formulas longer than this, characters, are read as far as they go.
 _LONGEST_DISPLAY = 1000
+#: A word of the Latin script; a formula may have three letters in a row, "sin".
+_ENGLISH = re.compile(r"[A-Za-z]{4}|\b(?:[Tt]he|[Aa]n?d?|[Ii]s|[Ii]n|[Oo]f|[Tt]o|[Ii]t|[Ss]o)\s")
 #: Longer paragraphs are cleaned in parts, characters: some patterns look far ahead.
 _LONGEST = 2000
 _PARTS = re.compile(rf"[^\n]{{1,{_LONGEST}}}(?=\s|$)|[^\n]{{{_LONGEST}}}")
@@ -60,11 +65,16 @@ class SpokenText:
 
     Args:
         every_script: Letters of every script are kept; else those of the Latin one alone,
-            for voices that have no sound for others.
+            for voices that have no sound for others. Formulas, numbers and units in Chinese
+            are then read in Chinese.
+        english: How formulas are read in all other text.
     """
 
-    def __init__(self, *, every_script: bool = False) -> None:
+    def __init__(self, *, every_script: bool = False, english: Wording = HIBARI) -> None:
         self._every_script = every_script
+        self._english = english
+        #: The language that was last seen; a bare formula has none of its own.
+        self._wording = english
         self._fence = ""
         self._remarked = False
         #: The end of the displayed formula that is open, and its lines so far.
@@ -82,6 +92,10 @@ class SpokenText:
             What to say, on one line; empty if there is nothing.
         """
         said = []
+        if self._every_script and is_chinese(clause):
+            self._wording = CHINESE
+        elif _ENGLISH.search(clause):
+            self._wording = self._english
         for line in visible(clause).splitlines(keepends=True):
             said.append(self._line(line.rstrip("\n"), ends=line.endswith("\n")))
             self._at_line_start = line.endswith("\n")
@@ -91,7 +105,8 @@ class SpokenText:
         """What is left at the end of the text: a formula that was never closed."""
         formula, self._display = " ".join(self._display), []
         self._display_end = ""
-        return _only_speakable(maths_words(formula), every_script=self._every_script)
+        words = maths_words(formula, self._wording)
+        return _only_speakable(words, every_script=self._every_script)
 
     def _line(self, line: str, *, ends: bool) -> str:
         if self._display_end:
@@ -124,7 +139,8 @@ class SpokenText:
     def _toggle_fence(self, marks: str) -> str:
         if not self._fence:
             self._fence = marks
-            remark = "" if self._remarked else CODE_REMARK
+            remark = CODE_REMARK_CHINESE if self._wording is CHINESE else CODE_REMARK
+            remark = "" if self._remarked else remark
             self._remarked = True
             return remark
         if marks.startswith(self._fence):
@@ -151,7 +167,7 @@ class SpokenText:
         return _joined([_ended(said), self._words(rest)])
 
     def _words(self, text: str) -> str:
-        return inline_words(text, every_script=self._every_script)
+        return inline_words(text, every_script=self._every_script, wording=self._wording)
 
 
 def spoken(text: str) -> str:
@@ -211,26 +227,31 @@ def paragraphs(text: str) -> Iterator[str]:
         yield " ".join(paragraph) + "\n"
 
 
-def inline_words(text: str, *, every_script: bool = False) -> str:
+def inline_words(text: str, *, every_script: bool = False, wording: Wording = HIBARI) -> str:
     """Clean a stretch of text within a line: emphasis, links, code, maths, signs."""
     held: list[str] = []
+    chinese = wording is CHINESE
+    gap = " " if wording.spaced else ""
 
     def hold(words: str) -> str:
         if len(held) >= _MOST_HELD:
             return words
-        held.append(words)
+        held.append(chinese_words(words) if chinese else words)
         return chr(_HELD + len(held) - 1)
 
-    text = LATEX.sub(lambda match: hold(latex_words(match)), text)
-    text = _with_formulas_held(_without_html(text), hold)
-    words = plain_words(_without_markup(text))
-    words = _HELD_CHARS.sub(lambda match: f" {held[ord(match.group()) - _HELD]} ", words)
+    text = LATEX.sub(lambda match: hold(latex_words(match, wording)), text)
+    text = _with_formulas_held(_without_html(text), hold, wording)
+    text = _without_markup(text)
+    words = plain_words(chinese_words(text) if chinese else text)
+    words = _HELD_CHARS.sub(lambda match: held[ord(match.group()) - _HELD].join((gap, gap)), words)
+    if chinese:
+        words = chinese_marks(words)
     if not every_script:
         words = words.translate(_CJK_MARKS)
     return _only_speakable(words, every_script=every_script)
 
 
-def _with_formulas_held(text: str, hold: Callable[[str], str]) -> str:
+def _with_formulas_held(text: str, hold: Callable[[str], str], wording: Wording) -> str:
     """The text with its formulas in plain notation exchanged for what `hold` returns."""
     closed = [m.span() for m in re.finditer(r"\S+", text) if _NO_FORMULA.search(m.group())]
     out: list[str] = []
@@ -241,7 +262,7 @@ def _with_formulas_held(text: str, hold: Callable[[str], str]) -> str:
             out.append(text[at:end])
             at = end
             continue
-        found = formula_at(text, at)
+        found = formula_at(text, at, wording)
         if found and not (closed and found[0] > closed[0][0]):
             at, words = found
             out.append(hold(words))

@@ -163,10 +163,20 @@ def _scientific(match: re.Match[str]) -> str:
 def _vulgar_fraction(match: re.Match[str]) -> str:
     """Turn "1½" into "1 and one half", "⅔" into "two thirds"."""
     above, _, below = unicodedata.normalize("NFKC", match[2]).partition("⁄")
+    words = fraction_words(above, below)
+    return f"{match[1]} and {words}" if match[1] else words
+
+
+def fraction_words(above: str, below: str) -> str:
+    """Digits of a fraction to words: "three quarters", "2 over 17"."""
     words = _FRACTIONS.get(below, f"over {below}")
     plural = "s" if above != "1" and below in _FRACTIONS else ""
-    count = {"1": "one", "2": "two", "3": "three", "5": "five", "7": "seven"}.get(above, above)
-    return f"{match[1]} and {count} {words}{plural}" if match[1] else f"{count} {words}{plural}"
+    count = {"1": "one", "2": "two", "3": "three", "4": "four", "5": "five", "6": "six"} | {
+        "7": "seven",
+        "8": "eight",
+        "9": "nine",
+    }
+    return f"{count.get(above, above)} {words}{plural}"
 
 
 def _measure(number: str, unit: str) -> str:
