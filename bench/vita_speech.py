@@ -157,15 +157,17 @@ def report(head: SpeechHead, device: str, codes: int, rounds: int) -> None:
     total = {name: _median([run.total for run in made]) for name, made in runs.items()}
     audio = runs["speed-up"][0].audio
     print(f"a sentence of {audio:.2f} s")
-    print(f"first sound after {first['speed-up']:.3f} s;", end=" ")
-    print(f"without the speed-up after {first['without'] / first['speed-up']:.2f} times that;", end="")
-    print(f" all at once after {first['one go'] / first['speed-up']:.2f} times that")
-    print(f"the published server's pieces: {first['published'] / first['speed-up']:.2f} times that")
-    print(f"as a stream it takes {total['speed-up'] / total['one go']:.2f} times as long as in one go")
+    others = {name: first[name] / first["speed-up"] for name in ways}
+    print(f"first sound after {first['speed-up']:.3f} s; of that,", end=" ")
+    print(f"{others['without']:.2f} times without the speed-up,", end=" ")
+    print(f"{others['published']:.2f} times in the published server's pieces,", end=" ")
+    print(f"{others['one go']:.2f} times with all codes first")
+    whole = total["speed-up"] / total["one go"]
+    print(f"the whole sentence takes {whole:.2f} times as long as with all codes first")
     print(f"real-time factor {total['speed-up'] / audio:.2f}")
-    steps = [_step_seconds(head, device) for _ in range(rounds)]
+    step = _median([_step_seconds(head, device) for _ in range(rounds)])
     floor = size_of(head.decoder.layers, head.decoder.out_fnn) / copy_speed(device)
-    print(f"a step takes {_median(steps) * 1000:.1f} ms, {_median(steps) / floor:.2f} times the floor")
+    print(f"a step takes {step * 1000:.1f} ms, {step / floor:.2f} times the floor")
 
 
 def _step_seconds(head: SpeechHead, device: str, count: int = 40) -> float:

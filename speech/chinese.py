@@ -217,7 +217,9 @@ _VULGAR = {"½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4
 }
 #: "9/11" and "5/20" are dates, "3/4" and "45/90" are not.
 _MONTHS, _DAYS, _SMALL, _LARGEST = 12, 31, 10, 100
-_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
+_HAN = r"[\u3400-\u9fff\uf900-\ufaff]"
+#: Characters and marks of Chinese.
+_CHINESE = re.compile(rf"{_HAN}|[，。！？；：、（）]")
 _KANA = re.compile(r"[\u3040-\u30ff]")
 #: Marks that were made plain, after a character or before one.
 _MARKS = dict(zip(",!?;:", "，！？；：", strict=True))
@@ -225,7 +227,7 @@ _MARKS = dict(zip(",!?;:", "，！？；：", strict=True))
 
 def is_chinese(text: str) -> bool:
     """Whether a text is Chinese, or has Chinese in it; Japanese is not."""
-    return bool(_HAN.search(text)) and not _KANA.search(text)
+    return bool(_CHINESE.search(text)) and not _KANA.search(text)
 
 
 def _area(match: re.Match[str]) -> str:
@@ -255,6 +257,9 @@ def _scientific(match: re.Match[str]) -> str:
     return f"{match[1]}乘10的{sign}{int(match[3])}次方"
 
 
+_AREA = re.compile(rf"({_N})\s?({_LENGTH})(²|³|\^2|\^3)(?!\s?[-+*/=<>^])")
+_PLAIN_MARK = re.compile(rf"(?<={_HAN})[,!?;:](?!\d)|[,!?;:](?=\s*(?:{_HAN}|$))")
+
 #: Applied in this order.
 _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), replacement)
@@ -264,14 +269,13 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         (r"(?<![\d/.a-zA-Z-])(\d+)/(\d+)(?![\d/a-zA-Z%-])", _fraction),
         # The sign of a number; between two numbers, a hyphen is a span, a score, or a date.
         # After a character it may be a name: "歼-20".
-        (rf"(?<![\w)\]-])[-−](?=\d)|{_AFTER}[-−](?=\d)|[-−](?={_N}\s?(?:°|度|摄氏))", "负"),
+        (rf"(?<![\w)\]%-])[-−](?=\d)|{_AFTER}[-−](?=\d)|[-−](?={_N}\s?(?:°|度|摄氏))", "负"),
         (rf"(?<![\d.])({_N})(?:%?\s?[-–~～—至到]\s?({_N}))?\s?%", _percent),
         (rf"(?<![\d.])({_N})\s?‰", r"千分之\1"),
         (rf"(?<![\d.-])({_N})\s?[–~～—]\s?(?={_N})", r"\1到"),
         (rf"(?<![\d.-])({_N})-(?={_N}\s?(?:{_UNIT}|[\u4e00-\u9fff]))", r"\1到"),
         (rf"([{''.join(_CURRENCIES)}])\s?({_N})", lambda m: f"{m[2]}{_CURRENCIES[m[1]]}"),
         (rf"({_N})\s?([€£])", lambda m: f"{m[1]}{_CURRENCIES[m[2]]}"),
-        (rf"({_N})\s?({_LENGTH})(²|³|\^2|\^3)", _area),
         (
             rf"({_N})\s?({_UNIT})/({_UNIT})(?![a-zA-Z²³^])",
             lambda m: f"{m[1]}{_UNITS[m[2]]}每{_UNITS[m[3]]}",
@@ -294,10 +298,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         (r"(?<=[\u4e00-\u9fff])\s?(?:->|→)\s?", "到"),
     )
 )
-_SIGNS = {
-    sign: CHINESE.symbols[sign]
-    for sign in "±×÷≈≡∞√∑∫∈∉⊂∪∩∅∀∃∴∵∠⊥∥πΠ"
-}
+_SIGNS = {sign: CHINESE.symbols[sign] for sign in "±×÷≈≡∞√∑∫∈∉⊂∪∩∅∀∃∴∵∠⊥∥πΠ"}
 
 
 def chinese_words(text: str) -> str:
@@ -316,8 +317,12 @@ def chinese_words(text: str) -> str:
     return text
 
 
+def chinese_area(text: str) -> str:
+    """A text with its areas and volumes in words; else they would be taken for powers."""
+    return _AREA.sub(_area, text)
+
+
 def chinese_marks(text: str) -> str:
-    """A text with the marks of Chinese where plain ones follow its characters."""
-    return re.sub(
-        r"(?<=[\u3400-\u9fff\uf900-\ufaff])\s?[,!?;:](?!\d)", lambda m: _MARKS[m.group()[-1]], text
-    )
+    """A text with the marks of Chinese at its characters, and without space there."""
+    text = re.sub(rf"\s+(?={_HAN})|(?<={_HAN})\s+", "", text)
+    return _PLAIN_MARK.sub(lambda match: _MARKS[match.group()], text)

@@ -121,9 +121,11 @@ class ClauseCutter:
 
     Args:
         hurried: As for `clauses`.
+        between_words: The first clause, too, ends at a mark only, unless this is set.
     """
 
-    def __init__(self, hurried: bool = True) -> None:
+    def __init__(self, hurried: bool = True, *, between_words: bool = True) -> None:
+        self._between_words = between_words
         self._detector = get_boundary_detector("en")
         self._text = ""
         #: Marks in the text that may end a clause, not decided yet.
@@ -210,7 +212,7 @@ class ClauseCutter:
     def _forced_end(self) -> int | None:
         """Where to cut the first clause although no punctuation has come."""
         words = list(re.finditer(r"\S+", self._text))
-        if self._marks or _OPEN_SPAN.search(self._text):
+        if not self._between_words or self._marks or _OPEN_SPAN.search(self._text):
             return None
         for word in words[EARLIEST_WORD:]:
             if _JOINER.fullmatch(word.group()):

@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from speech.characters import visible
-from speech.chinese import CHINESE, chinese_marks, chinese_words, is_chinese
+from speech.chinese import CHINESE, chinese_area, chinese_marks, chinese_words, is_chinese
 from speech.formulas import LATEX, formula_at, latex_words
 from speech.maths import maths_words
 from speech.symbols import plain_words
@@ -240,6 +240,8 @@ def inline_words(text: str, *, every_script: bool = False, wording: Wording = HI
         return chr(_HELD + len(held) - 1)
 
     text = LATEX.sub(lambda match: hold(latex_words(match, wording)), text)
+    if chinese:
+        text = chinese_area(text)
     text = _with_formulas_held(_without_html(text), hold, wording)
     text = _without_markup(text)
     words = plain_words(chinese_words(text) if chinese else text)

@@ -153,8 +153,9 @@ def test_not_cut(text):
         ),
         (
             "今天天气很好。你想去哪里呢？我们去公园！",
-            ["今天天气很好。你想去哪里呢？", "我们去公园！"],
+            ["今天天气很好。", "你想去哪里呢？", "我们去公园！"],
         ),
+        ("好。我们去公园！", ["好。我们去公园！"]),
         (
             "「今天天气很好，很好很好。」我们去公园。",
             ["「今天天气很好，很好很好。」", "我们去公园。"],
@@ -281,5 +282,5 @@ def test_speed():
 def test_letters_of_every_script_are_spoken_where_the_voice_has_them():
     text = "你好世界。今天 **天气** 很好！ Привет, мир. नमस्ते 😀"
     said = list(spoken_clauses([text], hurried=False, every_script=True))
-    assert "".join(said).replace(" ", "") == "你好世界。今天天气很好!Привет,мир.नमस्ते"
+    assert "".join(said).replace(" ", "") == "你好世界。今天天气很好！Привет,мир.नमस्ते"
     assert list(spoken_clauses([text], hurried=False)) == []

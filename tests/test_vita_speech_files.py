@@ -33,6 +33,16 @@ def change_sizes(folder, part, **sizes):
     write_json(folder / part, value)
 
 
+def drop(part, name):
+    """Takes a tensor out."""
+    return lambda value: value[part].pop(name).dim() < 0
+
+
+def put(name, tensor):
+    """Puts a tensor into the decoder."""
+    return lambda value: value["model"].update({name: tensor})
+
+
 class Foreign:
     """Something a checkpoint must not hold."""
 
@@ -71,39 +81,30 @@ def test_the_file_is_closed_after_loading(folder):
 @pytest.mark.parametrize(
     ("part", "work", "words"),
     [
-        ("decoder", lambda v: v["model"].pop("out_fnn.bias") and None, ["final.pt", "out_fnn.bias"]),
+        ("decoder", drop("model", "out_fnn.bias"), ["final.pt", "out_fnn.bias"]),
+        ("decoder", put("extra.weight", torch.zeros(1)), ["final.pt", "extra.weight"]),
         (
             "decoder",
-            lambda v: v["model"].update({"extra.weight": torch.zeros(1)}),
-            ["final.pt", "extra.weight"],
-        ),
-        (
-            "decoder",
-            lambda v: v["model"].update({"norm.weight": torch.zeros(7)}),
+            put("norm.weight", torch.zeros(7)),
             ["final.pt", "norm.weight", "[7]", "model.json"],
         ),
         (
             "decoder",
-            lambda v: v["model"]["norm.weight"].fill_(torch.nan) and None,
+            put("norm.weight", torch.full((16,), torch.nan)),
             ["final.pt", "norm.weight", "not finite"],
         ),
         (
             "decoder",
-            lambda v: v["model"].update({"norm.weight": torch.zeros(16, dtype=torch.int32)}),
+            put("norm.weight", torch.zeros(16, dtype=torch.int32)),
             ["final.pt", "norm.weight", "int32"],
         ),
         ("decoder", lambda v: v.update(args=Foreign()), ["final.pt", "Foreign"]),
         ("decoder", lambda v: [1, 2], ["final.pt", "list"]),
         ("codec", lambda v: v.pop("generator") and None, ["codec", "final.pt", "generator"]),
+        ("codec", drop("generator", "ups.1.weight_g"), ["final.pt", "ups.1.weight_g"]),
         (
             "codec",
-            lambda v: v["generator"].pop("ups.1.weight_g") and None,
-            ["final.pt", "ups.1.weight_g"],
-        ),
-        (
-            "codec",
-            lambda v: v["quantizer"].pop("quantizer_modules_globaltokens.2.embedding.weight")
-            and None,
+            drop("quantizer", "quantizer_modules_globaltokens.2.embedding.weight"),
             ["final.pt", "quantizer_modules_globaltokens.2"],
         ),
     ],

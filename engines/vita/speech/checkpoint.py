@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,18 @@ from torch import Tensor
 
 from codec.checkpoint import CheckpointError, require, without_prefix
 
+_SCALAR = np.float64(0).__reduce__()[0]
 #: Plain data that trainers put beside the weights; nothing else may be in there.
-_HARMLESS = [
+_HARMLESS: list[Any] = [
     argparse.Namespace,
     np.dtype,
-    np._core.multiarray.scalar,
+    # What numpy rebuilds a number with, where it is now and where it was before numpy 2.
+    _SCALAR,
+    (_SCALAR, "numpy.core.multiarray.scalar"),
     *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")),
 ]
+
+_FORBIDDEN = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class) (\S+)")
 
 
 def read_training(path: Path) -> dict[str, Any]:
@@ -32,7 +38,7 @@ def read_training(path: Path) -> dict[str, Any]:
     """
     require(path.parent, (path.name,))
     try:
-        with torch.serialization.safe_globals(_HARMLESS):  # type: ignore[no-untyped-call]
+        with torch.serialization.safe_globals(_HARMLESS):
             try:
                 value = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             except RuntimeError as error:
@@ -41,14 +47,20 @@ def read_training(path: Path) -> dict[str, Any]:
                 # A file in the format of before 2020.
                 value = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{path} is damaged, or is no PyTorch checkpoint: {reason}. "
+            f"{path} is damaged, or is no PyTorch checkpoint: {_reason(error)}. "
             "Delete the file and fetch it again."
         ) from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds a {type(value).__name__}, not tensors by name.")
     return dict(value)
+
+
+def _reason(error: Exception) -> str:
+    """What torch found, without its advice to trust the file."""
+    if found := _FORBIDDEN.search(str(error)):
+        return f"it holds {found[1]}, which is no plain data"
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def weights(path: Path, values: Mapping[str, Any], part: str) -> dict[str, Tensor]:

@@ -77,6 +77,11 @@ class _Table(nn.Module):
         self.embedding = nn.Embedding(rows, width)
 
 
+def _rows(table: nn.Module) -> Tensor:
+    assert isinstance(table, _Table)
+    return table.embedding.weight
+
+
 class _Quantizer(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -131,16 +136,13 @@ class Codec(nn.Module):
 
     def vectors(self, codes: Tensor) -> Tensor:
         """int64 `[n]` to `[1, 512, n]`."""
-        table = self.quantizer.quantizer_modules[0]
-        assert isinstance(table, _Table)
-        rows: Tensor = table.embedding(codes)
-        return rows.T[None]
+        return _rows(self.quantizer.quantizer_modules[0])[codes].T[None]
 
     def style(self, ids: tuple[int, ...] | None = None) -> Tensor:
         """The speaker's vector, `[width]`; of the checkpoint's own ids if none are given."""
         tables = self.quantizer.quantizer_modules_globaltokens
         chosen = zip(tables, self.config.style if ids is None else ids, strict=True)
-        return torch.cat([table.embedding.weight[number] for table, number in chosen])
+        return torch.cat([_rows(table)[number] for table, number in chosen])
 
     @torch.inference_mode()
     def decode(self, codes: list[int], style: Tensor | None = None) -> Tensor:

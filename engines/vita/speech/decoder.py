@@ -125,7 +125,9 @@ class TokenDecoder(nn.Module):
             text: `[n, width]`, prepared.
             reading: Empty; moves on.
         """
-        self._through(self.layers, torch.cat([self._row(self.config.begin), text])[None], 0, reading)
+        self._through(
+            self.layers, torch.cat([self._row(self.config.begin), text])[None], 0, reading
+        )
 
     def step(self, token: int, reading: Reading) -> Tensor:
         """Read one code, or the start, and say what comes next.

@@ -33,6 +33,10 @@ class Rule:
     penalty: float = 1.1
 
 
+#: As in the published servers.
+RULE = Rule()
+
+
 def draw(logits: Tensor, uniform: float, top_k: int) -> int:
     """Choose an id.
 
@@ -57,7 +61,7 @@ def write_codes(
     text: Tensor,
     uniform: Uniform,
     *,
-    rule: Rule = Rule(),
+    rule: Rule = RULE,
     most: int = MOST_CODES,
     blocked: tuple[int, ...] = (),
 ) -> Generator[int, None, bool]:

@@ -86,9 +86,7 @@ class SpeechHead:
         decoder = TokenDecoder.load(folder / "decoder", device=device, dtype=dtype)
         return SpeechHead(decoder, Codec.load(folder / "codec", device=device), embedding, encode)
 
-    def open(
-        self, seed: int | None, cancel: Cancel, options: Options = Options()
-    ) -> SpeechStream:
+    def open(self, seed: int | None, cancel: Cancel, options: Options = Options()) -> SpeechStream:
         """Begin a reply.
 
         Args:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engines.vita.speech.chunks import Chunks
 from engines.vita.speech.cutting import Pacing, Pieces, Samples
-from engines.vita.speech.drawing import Rule, Uniform, write_codes
+from engines.vita.speech.drawing import RULE, Rule, Uniform, write_codes
 from engines.vita.speech.head import SpeechHead
 
 #: After each of these the published server cuts.
@@ -52,9 +52,7 @@ def split(reply: str) -> list[str]:
     return re.findall(rf"[^{MARKS}]*[{MARKS}]", reply)
 
 
-def units(
-    reply: str, rewrite: Callable[[str], str] = lambda text: text
-) -> Iterator[ReferenceUnit]:
+def units(reply: str, rewrite: Callable[[str], str] = lambda text: text) -> Iterator[ReferenceUnit]:
     """The units of a whole reply.
 
     Args:
@@ -101,7 +99,7 @@ def segments(
     uniform: Uniform,
     *,
     pacing: Pacing,
-    rule: Rule = Rule(),
+    rule: Rule = RULE,
     most: int,
 ) -> Iterator[Samples]:
     """Speak one unit in the published server's pieces.

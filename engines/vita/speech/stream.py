@@ -12,7 +12,7 @@ from engines.vita.speech.codec import Codec
 from engines.vita.speech.config import RATE
 from engines.vita.speech.cutting import Pacing, Pieces, Samples
 from engines.vita.speech.decoder import TokenDecoder
-from engines.vita.speech.drawing import MOST_CODES, Rule, write_codes
+from engines.vita.speech.drawing import MOST_CODES, RULE, Rule, write_codes
 from engines.vita.speech.units import Unit, Units
 from speech.pcm import Audio
 from speech.seams import FADE_SECONDS, ramp_up
@@ -41,7 +41,7 @@ class Options:
         most: Codes of one unit at most.
     """
 
-    rule: Rule = Rule()
+    rule: Rule = RULE
     first: Pacing = FIRST
     later: Pacing = LATER
     most: int = MOST_CODES
@@ -113,11 +113,13 @@ class SpeechStream:
 
     def steps(self, text: str) -> Iterator[tuple[Audio, str] | None]:
         """As `push`, but gives None after each step that made no sound: another may have a turn."""
+        self._cancel.check()
         for unit in self._units.push(text):
             yield from self._speak(unit)
 
     def last_steps(self) -> Iterator[tuple[Audio, str] | None]:
         """As `finish`, step by step."""
+        self._cancel.check()
         for unit in self._units.finish():
             yield from self._speak(unit)
 
@@ -170,8 +172,10 @@ class SpeechStream:
             self.notices.append(f"Not spoken, as the voice made no sound of it: “{unit.words}”")
         elif not complete:
             seconds = codes * self._weights.codec.config.samples / RATE
-            self.notices.append(f"The voice did not come to an end of this, and was stopped after "
-                f"{seconds:.0f} seconds: “{unit.words}”")
+            self.notices.append(
+                f"The voice did not come to an end of this, and was stopped after "
+                f"{seconds:.0f} seconds: “{unit.words}”"
+            )
 
 
 class _Edge:

@@ -40,7 +40,8 @@ class Units:
     """
 
     def __init__(self, *, hurried: bool = True) -> None:
-        self._cutter = ClauseCutter(hurried)
+        # Units are spoken without knowing of each other: a cut within a phrase would be heard.
+        self._cutter = ClauseCutter(hurried, between_words=False)
         self._cleaner = SpokenText(every_script=True, english=ENGLISH)
         self._first = True
         self._spaced = False
