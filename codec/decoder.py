@@ -10,6 +10,7 @@ from codec.acceleration import Accelerated, Acceleration
 from codec.config import DecoderConfig, read_decoder_config
 from codec.flow import Check, Flow, never
 from codec.frames import nearest
+from codec.products import pack
 from codec.reply import Codes, Models, Prompt, Reply, check_codes
 from codec.snapshots import DECODER
 from codec.stream import DecoderStream, StreamPlan
@@ -50,7 +51,11 @@ class SpeechDecoder:
         # The reference never leaves training mode, so its dropout stays on.
         flow, vocoder = flow.eval(), vocoder.eval()
         estimator = flow.decoder.estimator
-        velocity = None if acceleration == "none" else Accelerated(estimator, acceleration)
+        if acceleration == "none":
+            velocity = None
+            pack(flow)
+        else:
+            velocity = Accelerated(estimator, acceleration)
         self.models = Models(config, flow, vocoder, velocity)
 
     @staticmethod
