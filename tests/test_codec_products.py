@@ -3,8 +3,7 @@
 import copy
 
 import pytest
-
-torch = pytest.importorskip("torch", reason="the codec needs PyTorch (requirements-gpu.txt)")
+import torch
 
 from codec.products import Linear, pack
 
