@@ -27,6 +27,7 @@ from engines.cascade.parts import (
 )
 from engines.cascade.recognition import Notices, transcribe
 from engines.cascade.stages import Stages, each
+from engines.checks import check_turn, chosen_voice
 from engines.messages import (
     AudioChunk,
     Conversation,
@@ -137,7 +138,7 @@ class Cascade:
         cancel: Cancel,
     ) -> Iterator[Event]:
         """Synthesize speech; see `SpeechEngine`."""
-        self._check(voice)
+        voice = chosen_voice(self._info, voice)
         notices = Notices()
         with (
             self._delivery(voice, seed, cancel, notices.add) as speaker,
@@ -173,9 +174,8 @@ class Cascade:
         cancel: Cancel,
     ) -> Iterator[Event]:
         """Answer a turn; see `SpeechEngine`."""
-        self._check(voice)
-        if turn.empty:
-            raise InputError("There is nothing to answer. Say or type something first.")
+        voice = chosen_voice(self._info, voice)
+        check_turn(self._info, turn)
         names = [self._parts.chat]
         if turn.audio is not None:
             names.append(self._parts.recognizer(language))
@@ -235,8 +235,7 @@ class Cascade:
 
     def learn(self, reference: Reference, *, cancel: Cancel) -> None:
         """Find out how to come near a reference; see `Learning`."""
-        self._check(reference)
-        with self._delivery(reference, None, cancel):
+        with self._delivery(chosen_voice(self._info, reference), None, cancel):
             pass
 
     @contextmanager
@@ -253,7 +252,7 @@ class Cascade:
     @contextmanager
     def _delivery(
         self,
-        voice: str | Reference | None,
+        voice: str | Reference,
         seed: int | None,
         cancel: Cancel,
         tell: Callable[[str], None] = lambda text: None,
@@ -269,19 +268,11 @@ class Cascade:
         with self._use(*names, cancel=cancel, tell=tell) as (synthesizer, *encoder):
             if isinstance(synthesizer, StreamingSynthesizer):
                 style = self._wishes.style
-                begun = synthesizer.begin(voice or own, style=style, random=random, cancel=cancel)
+                begun = synthesizer.begin(voice, style=style, random=random, cancel=cancel)
                 with begun as reply:
                     yield Pieces(reply, synthesizer.rate)
             elif isinstance(voice, Reference):
                 move = self._matching.mover(synthesizer, own, voice, encoder[0], cancel)
                 yield WholeClauses(synthesizer, own, random, move)
             else:
-                yield WholeClauses(synthesizer, voice or own, random)
-
-    def _check(self, voice: str | Reference | None) -> None:
-        names = [own.name for own in self._info.voices]
-        if isinstance(voice, Reference):
-            if self._info.reference is None:
-                raise InputError(self._info.unmatched)
-        elif voice is not None and voice not in names:
-            raise InputError(f"There is no voice {voice!r}. Voices: {', '.join(names)}.")
+                yield WholeClauses(synthesizer, voice, random)

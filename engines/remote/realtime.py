@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from engines.base import Cancel, EngineInfo, Models, Reference, Stopwatch, Task, Wishes
+from engines.checks import check_turn, chosen_voice
 from engines.images import Image
 from engines.messages import (
     AudioChunk,
@@ -102,14 +103,10 @@ class Realtime:
         """Answer a turn; see `SpeechEngine`. Temperature and seed are the server's."""
         from engines.remote.servers import Errand, in_words  # noqa: PLC0415
 
-        names = [own.name for own in self._info.voices]
-        if isinstance(voice, Reference):
-            raise InputError(self._info.unmatched)
-        if voice is not None and voice not in names:
-            raise InputError(f"There is no voice {voice!r}. Voices: {', '.join(names)}.")
-        if turn.empty:
-            raise InputError("There is nothing to answer. Say or type something first.")
-        session = _session(conversation, voice or names[0], sampling, language, spoken)
+        # It takes no references, so it is a name.
+        name = str(chosen_voice(self._info, voice))
+        check_turn(self._info, turn)
+        session = _session(conversation, name, sampling, language, spoken)
         request = self._request(session, turn, conversation)
         told = list[str]()
         with self._models.use(self._line, cancel=cancel) as (servers,), in_words():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from engines.base import Cancel, EngineInfo, Models, Reference, Stopwatch, Task
 from engines.cascade.stages import Stages
+from engines.checks import check_turn, chosen_voice
 from engines.messages import Conversation, Event, Finished, Sampling, Turn
 from errors import InputError
 from speech.pcm import Audio
@@ -111,8 +112,7 @@ class VitaAudioEngine:
         understands the sound itself, and nobody waits for the words.
         """
         reference = self._reference(voice)
-        if turn.audio is None and not turn.text.strip():
-            raise InputError("There is nothing to answer. Say or type something first.")
+        check_turn(self._info, turn)
         heard = turn.audio is not None or (spoken and reference is not None)
         with (
             self._asking(heard=heard, spoken=spoken, cancel=cancel) as asking,
@@ -152,9 +152,5 @@ class VitaAudioEngine:
         return tuple(names)
 
     def _reference(self, voice: str | Reference | None) -> Reference | None:
-        if isinstance(voice, Reference):
-            return voice
-        names = [own.name for own in self._info.voices]
-        if voice is not None and voice not in names:
-            raise InputError(f"There is no voice {voice!r}. Voices: {', '.join(names)}.")
-        return None
+        chosen = chosen_voice(self._info, voice)
+        return chosen if isinstance(chosen, Reference) else None
