@@ -128,6 +128,8 @@ class Sampler:
         prompt: Ids that the repetition penalty counts as seen.
         seed: See `generator`.
         device: Where the logits are.
+        sure: So many tokens at the beginning are the likeliest, whatever `drawing` says: those
+            that decide on something.
 
     Attributes:
         exponential: [V] float32, the noise of the next draw.
@@ -141,8 +143,10 @@ class Sampler:
         prompt: Sequence[int] = (),
         seed: int | None = None,
         device: torch.device | str = "cpu",
+        sure: int = 0,
     ) -> None:
         self.drawing = drawing
+        self._sure = sure
         self._generator = generator(seed, device)
         self.seen = torch.zeros(vocabulary, dtype=torch.bool, device=device)
         if prompt:
@@ -158,6 +162,9 @@ class Sampler:
         Returns:
             [1] int64, on the device of the logits.
         """
+        if self._sure > 0:
+            self._sure -= 1
+            return self._take(self._penalized(logits).argmax(dim=-1, keepdim=True))
         if not self.drawing.greedy:
             self.refresh(self.exponential)
         return self.settle(logits, self.exponential)
@@ -168,12 +175,17 @@ class Sampler:
 
     def settle(self, logits: Tensor, exponential: Tensor) -> Tensor:
         """The next token, from noise that is there; nothing but tensors, so it can be captured."""
+        scores = self._penalized(logits)
+        if self.drawing.greedy:
+            return self._take(scores.argmax(dim=-1, keepdim=True))
+        return self._take(choose(warp(scores, self.drawing), exponential).view(1))
+
+    def _penalized(self, logits: Tensor) -> Tensor:
         scores = logits.float()
         if self.drawing.repetition_penalty != 1:
             scores = penalize(scores, self.seen, self.drawing.repetition_penalty)
-        if self.drawing.greedy:
-            token = scores.argmax(dim=-1, keepdim=True)
-        else:
-            token = choose(warp(scores, self.drawing), exponential).view(1)
+        return scores
+
+    def _take(self, token: Tensor) -> Tensor:
         self.seen.index_fill_(0, token, True)
         return token

@@ -7,7 +7,8 @@ What is wrong with a snapshot is said before the first tensor is read, with name
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,21 @@ _BITS = re.compile(r"\D+(\d+)")
 
 #: How many names an error lists before it only counts.
 _LISTED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Where a tensor of a module is some rows of a tensor of the folder.
+
+    Attributes:
+        name: In the folder.
+        first: The first of these rows; as many follow as the module has.
+        total: Rows that the tensor of the folder has; 0: as many as are taken, or more.
+    """
+
+    name: str
+    first: int = 0
+    total: int = 0
 
 
 class Snapshot:
@@ -64,7 +80,7 @@ class Snapshot:
         *,
         device: torch.device | str,
         dtype: torch.dtype,
-        names: Mapping[str, str] | None = None,
+        names: Mapping[str, str | Rows] | None = None,
         ignored: str = "",
         finish: Callable[[nn.Module], None] | None = None,
         on_progress: Callable[[int], None] | None = None,
@@ -76,7 +92,8 @@ class Snapshot:
             module: May be on the meta device.
             device: Where the tensors go.
             dtype: What they become.
-            names: Name in the folder of each name in the module, where they differ.
+            names: Name in the folder of each name in the module, where they differ, or which rows
+                it is of what.
             ignored: A regular expression; tensors of the folder whose whole name matches belong
                 to somebody else.
             finish: Called with each layer once its weight is there, such as to round it.
@@ -87,50 +104,78 @@ class Snapshot:
             CheckpointError: If one is absent, unknown, of the wrong shape, or not finite.
             CancelledError: If `cancel` was set.
         """
+        named = names or {}
         wanted = {
-            (names or {}).get(name, name): (name, tuple(tensor.shape))
+            name: (named.get(name, name), tuple(tensor.shape))
             for name, tensor in module.state_dict().items()
         }
-        self._check({name: shape for name, (_, shape) in wanted.items()}, ignored)
+        self._check(wanted.values(), ignored)
         done = 0
-        by_file = sorted(wanted, key=lambda name: self._files[name])
-        for file in sorted({self._files[name] for name in wanted}):
+        by_file: dict[str, list[str]] = {}
+        for own, (source, _) in wanted.items():
+            by_file.setdefault(self._files[_name(source)], []).append(own)
+        for file, owned in sorted(by_file.items()):
             with self._open(file) as tensors:
-                for name in (name for name in by_file if self._files[name] == file):
+                for own in owned:
                     if cancel is not None:
                         cancel.check()
-                    own = wanted[name][0]
-                    _assign(module, own, self._read(tensors, name, device, dtype))
+                    source, shape = wanted[own]
+                    _assign(module, own, self._read(tensors, source, shape, device, dtype))
                     if finish is not None and own.endswith("weight"):
                         finish(module.get_submodule(own.rpartition(".")[0]))
-                    done += self._sizes[name]
+                    done += self._taken(source, shape)
                     if on_progress is not None:
                         on_progress(done)
 
-    def _check(self, wanted: Mapping[str, tuple[int, ...]], ignored: str) -> None:
-        missing = [name for name in wanted if name not in self.shapes]
+    def _taken(self, source: str | Rows, shape: tuple[int, ...]) -> int:
+        """Bytes that are read of a tensor."""
+        size = self._sizes[_name(source)]
+        if isinstance(source, str):
+            return size
+        return size * shape[0] // self.shapes[source.name][0]
+
+    def _check(self, wanted: Collection[tuple[str | Rows, tuple[int, ...]]], ignored: str) -> None:
+        names = dict.fromkeys(_name(source) for source, _ in wanted)
+        missing = [name for name in names if name not in self.shapes]
         if missing:
             raise CheckpointError(f"{self.folder} lacks {listed(missing)}. Is it the right model?")
         extra = [
             name
             for name in self.shapes
-            if name not in wanted and not (ignored and re.fullmatch(ignored, name))
+            if name not in names and not (ignored and re.fullmatch(ignored, name))
         ]
         if extra:
             raise CheckpointError(
                 f"{self.folder} has {listed(extra)} not known here. Is it the right model?"
             )
-        for name, shape in wanted.items():
-            if self.shapes[name] != shape:
+        for source, shape in wanted:
+            name, stored = _name(source), self.shapes[_name(source)]
+            if isinstance(source, Rows):
+                least = source.total or source.first + shape[0]
+                rows = max(least, stored[0]) if stored and not source.total else least
+                right = (rows, *shape[1:])
+            else:
+                right = shape
+            if stored != right:
                 raise CheckpointError(
-                    f"{self.folder}: the tensor {name} is {list(self.shapes[name])}, but "
-                    f"config.json asks for {list(shape)}."
+                    f"{self.folder}: the tensor {name} is {list(stored)}, but config.json asks "
+                    f"for {list(right)}."
                 )
 
     def _read(
-        self, tensors: Any, name: str, device: torch.device | str, dtype: torch.dtype
+        self,
+        tensors: Any,
+        source: str | Rows,
+        shape: tuple[int, ...],
+        device: torch.device | str,
+        dtype: torch.dtype,
     ) -> Tensor:
-        tensor: Tensor = tensors.get_tensor(name)
+        name = _name(source)
+        tensor: Tensor
+        if isinstance(source, Rows):
+            tensor = tensors.get_slice(name)[source.first : source.first + shape[0]]
+        else:
+            tensor = tensors.get_tensor(name)
         if not tensor.is_floating_point():
             raise CheckpointError(
                 f"{self.folder}: the tensor {name} is {tensor.dtype}, not floating."
@@ -161,6 +206,10 @@ class Snapshot:
                 f"{path} is damaged, or is no safetensors file: {error}. "
                 "Delete the file and fetch it again."
             ) from error
+
+
+def _name(source: str | Rows) -> str:
+    return source.name if isinstance(source, Rows) else source
 
 
 def listed(names: list[str]) -> str:

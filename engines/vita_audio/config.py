@@ -108,7 +108,7 @@ class LanguageConfig:
                     f"{path}: {name} is {json.dumps(values[name])}; only {json.dumps(wanted)} "
                     "is supported."
                 )
-        field = _Fields(path, values)
+        field = Fields(path, values)
         heads = field.whole("num_nextn_predict_layers", least=0)
         config = cls(
             hears=MODEL_TYPES[kind],
@@ -125,10 +125,15 @@ class LanguageConfig:
             ends=field.ids("eos_token_id"),
             mode=(1, heads) if heads else (1, 0),
         )
-        config._check(path)
-        return config._with_generation(folder / "generation_config.json")
+        config.check(path)
+        return config.with_generation(folder / "generation_config.json")
 
-    def _check(self, path: Path) -> None:
+    def check(self, path: Path) -> None:
+        """Refuse sizes that do not fit each other.
+
+        Raises:
+            CheckpointError: If they do not.
+        """
         if self.layers < 1:
             raise CheckpointError(f"{path}: num_hidden_layers counts no layer beside the heads.")
         if self.hidden % self.attention_heads or self.head_size % 2:
@@ -142,11 +147,12 @@ class LanguageConfig:
                 f"{self.key_value_heads} key and value heads."
             )
 
-    def _with_generation(self, path: Path) -> "LanguageConfig":
+    def with_generation(self, path: Path) -> "LanguageConfig":
+        """The same with what a `generation_config.json` says beyond that, where there is one."""
         if not path.is_file():
             return self
         values = read_json(path)
-        field = _Fields(path, values)
+        field = Fields(path, values)
         ends = field.ids("eos_token_id") if "eos_token_id" in values else self.ends
         mode = values.get("mtp_inference_mode")
         if mode is None or not self.heads:
@@ -156,7 +162,7 @@ class LanguageConfig:
         return replace(self, ends=ends, mode=tuple(mode))
 
 
-class _Fields:
+class Fields:
     """Values of a JSON file, of the kind that they must be."""
 
     def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
@@ -164,18 +170,21 @@ class _Fields:
         self._values = values
 
     def whole(self, name: str, least: int = 1) -> int:
+        """A whole number."""
         value = self._values.get(name)
         if type(value) is not int or value < least:
             self._refuse(name, value, f"a whole number of at least {least}")
         return int(value)
 
     def number(self, name: str) -> float:
+        """A number above 0."""
         value = self._values.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             self._refuse(name, value, "a number above 0")
         return float(value)
 
     def ids(self, name: str) -> tuple[int, ...]:
+        """A token id, or several."""
         value = self._values.get(name)
         ids = value if isinstance(value, list) else [value]
         if not ids or not all(type(one) is int and one >= 0 for one in ids):

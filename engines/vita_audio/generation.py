@@ -92,6 +92,7 @@ class Generation:
         seed: int | None = None,
         stop: Collection[int] = (),
         max_tokens: int = 8192,
+        sure: int = 0,
         cancel: Cancel,
         on_position: Callable[[int], None] | None = None,
     ) -> Generator[int]:
@@ -105,6 +106,7 @@ class Generation:
             seed: Fixes what is random; None draws a fresh seed.
             stop: Ids that end the reply; the one that did is its last token.
             max_tokens: Longest reply.
+            sure: So many tokens at its beginning are the likeliest, whatever `drawing` says.
             cancel: Stops the reply within a step.
             on_position: Told how many requests wait ahead, while there is no place.
 
@@ -120,7 +122,7 @@ class Generation:
             )
         room = self.window - len(prompt)
         replies = self._reply(
-            prompt, embeddings, mode, drawing, seed, frozenset(stop), min(max_tokens, room)
+            prompt, embeddings, mode, drawing, seed, sure, frozenset(stop), min(max_tokens, room)
         )
         ended = False
         # Closed here, not when the frame of an error is: what a reply held is free at once.
@@ -143,6 +145,7 @@ class Generation:
         mode: Schedule,
         drawing: Drawing,
         seed: int | None,
+        sure: int,
         stop: frozenset[int],
         most: int,
     ) -> Iterator[tuple[int, ...]]:
@@ -150,7 +153,7 @@ class Generation:
         seat = self._seat()
         try:
             yield from self._follow(
-                self._decoding(prompt, embeddings, mode, drawing, seed, seat), stop, most
+                self._decoding(prompt, embeddings, mode, drawing, seed, sure, seat), stop, most
             )
         finally:
             if seat is not None:
@@ -163,6 +166,7 @@ class Generation:
         mode: Schedule,
         drawing: Drawing,
         seed: int | None,
+        sure: int,
         seat: Seat | None,
     ) -> FastDecoding:
         model = self.model
@@ -172,6 +176,7 @@ class Generation:
             prompt=prompt,
             seed=seed,
             device=model.device,
+            sure=sure,
         )
         return FastDecoding(
             model,

@@ -73,6 +73,7 @@ class RemoteGeneration:
         seed: int | None = None,
         stop: Collection[int] = (),
         max_tokens: int = 8192,
+        sure: int = 0,
         cancel: Cancel,
         on_position: Callable[[int], None] | None = None,
     ) -> Generator[int]:
@@ -100,22 +101,34 @@ class RemoteGeneration:
                 f"{window} are kept, with the reply. Start a new conversation, or say less."
             )
         room = window - len(prompt)
-        given = prompt if embeddings is None else pack(embeddings)
         if embeddings is not None:
             drawing = replace(drawing, repetition_penalty=1.0)
-        tokens = self._server.generate(
-            given,
-            drawing=drawing,
-            seed=seed,
-            stop=stop,
-            max_tokens=min(max_tokens, room),
-            cancel=cancel,
-        )
-        ended = False
-        with closing(tokens):
-            for token in tokens:
-                yield token
-                ended = token in stop
+
+        def write(drawing: Drawing, most: int) -> Generator[int]:
+            return self._server.generate(
+                prompt if embeddings is None else pack(embeddings),
+                drawing=drawing,
+                seed=seed,
+                stop=stop,
+                max_tokens=most,
+                cancel=cancel,
+            )
+
+        most, ended = min(max_tokens, room), False
+        if sure and not drawing.greedy:
+            # A server draws all tokens of a request in the same way, so this is one of its own.
+            lead = list(write(replace(drawing, temperature=0.0), min(sure, most)))
+            yield from lead
+            ended, most = any(token in stop for token in lead), most - len(lead)
+            if embeddings is not None:
+                known = self.model.embed(torch.tensor(lead))[0].to(embeddings)
+                embeddings = torch.cat((embeddings, known))
+            prompt = [*prompt, *lead]
+        if not ended and most:
+            with closing(write(drawing, most)) as tokens:
+                for token in tokens:
+                    yield token
+                    ended = token in stop
         if not ended and max_tokens > room:
             raise WindowFullError(
                 f"The reply stopped at {window} tokens, which is all that the server keeps of a "
