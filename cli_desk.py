@@ -12,7 +12,7 @@ from rich.progress import Progress, TaskID, TimeElapsedColumn
 
 from engines.base import Cancel, Reference
 from engines.cascade.parts import RECOGNIZER_RATE
-from engines.messages import AudioChunk, Event, Finished, Notice, TextDelta, Transcript
+from engines.messages import AudioChunk, Event, Finished, Notice, TextDelta, Transcript, Unanswered
 from errors import InputError, ParleyError
 from services import Services
 from speech.files import Clip
@@ -118,7 +118,7 @@ class Desk:
                             if made is not None:
                                 label(sound, made)
                         sound.write(event.audio.pcm16())
-                    case Notice():
+                    case Notice() | Unanswered():
                         sys.stderr.write(f"{event.text}\n")
                     case Finished():
                         pass

@@ -19,6 +19,7 @@ from engines.messages import (
     Timings,
     Transcript,
     Turn,
+    Unanswered,
 )
 from voices.marks import Made
 
@@ -115,7 +116,7 @@ class Reply:
                 if self._writer is None:
                     self._writer = ClipWriter(event.audio.rate, made=self._made)
                 self._writer.add(event.audio)
-            case Notice():
+            case Notice() | Unanswered():
                 self._told.append(event.text)
             case Finished():
                 self._timings = event.timings

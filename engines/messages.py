@@ -69,6 +69,19 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """The engine heard, and chose not to answer: what was said was not meant for it.
+
+    No text and no speech come with it, and the turn belongs to no history.
+
+    Attributes:
+        text: That in words, for people.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Timings:
     """When things happened, in seconds after the request began; None: did not happen.
 
@@ -111,7 +124,7 @@ class Finished:
     usage: Usage = Usage()
 
 
-Event = TextDelta | Transcript | AudioChunk | Notice | Finished
+Event = TextDelta | Transcript | AudioChunk | Notice | Unanswered | Finished
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,12 @@ class Items:
         """
         self._items.remove(self.get(item_id))
 
+    def forget(self, item_id: str) -> None:
+        """Take an item out, if it is still there, and say so."""
+        if any(item.id == item_id for item in self._items):
+            self.delete(item_id)
+            self._on_forgotten(item_id)
+
     def _make_room(self, newest: Item) -> None:
         size = sum(item.size for item in self._items)
         while len(self._items) > MOST_ITEMS or (size > MOST_BYTES and len(self._items) > 1):

@@ -44,6 +44,7 @@ class Reply:
         heard: The question's words.
         seconds: Duration of the question.
         refusal: Why there is no transcript, if there is none.
+        unanswered: Why there is no answer, if the engine chose to give none.
         transcribed: Set once `heard` or `refusal` is there.
         released: Set once it is certain that the turn is over; nothing is sent before.
         made: The engine has made all of it.
@@ -63,6 +64,7 @@ class Reply:
         self.heard = ""
         self.seconds = 0.0
         self.refusal: ParleyError | None = None
+        self.unanswered = ""
         self.transcribed = asyncio.Event()
         self.released = asyncio.Event()
         self.made = False

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.messages import AudioChunk, Event, Notice, Sampling, TextDelta, Transcript, Turn
+from engines.messages import (
+    AudioChunk,
+    Event,
+    Notice,
+    Sampling,
+    TextDelta,
+    Transcript,
+    Turn,
+    Unanswered,
+)
 from errors import CancelledError, InputError, ParleyError
 from live.config import Config
 from live.items import Item, Items
@@ -172,9 +181,14 @@ class Speaker:
                 if isinstance(given, TextDelta | AudioChunk | Notice):
                     await reply.released.wait()
                     self._pass_on(reply, given)
+                if isinstance(given, Unanswered):
+                    reply.unanswered = given.text
             reply.made = True
             await reply.released.wait()
-            await self._complete(reply)
+            if reply.unanswered:
+                self._leave_unanswered(reply)
+            else:
+                await self._complete(reply)
         except CancelledError:
             reply.refuse(None)
         except ParleyError as error:
@@ -197,6 +211,21 @@ class Speaker:
             await asyncio.sleep(LISTENING_STEP)
         if self.reply is reply:
             self._report(reply, pacer)
+        self._silent(reply)
+
+    def _leave_unanswered(self, reply: Reply) -> None:
+        """What was said was not meant for the engine: forget it, and listen on."""
+        if self.reply is not reply:
+            return
+        question = reply.question.id if reply.question is not None else None
+        self._emit(event("parley.unanswered", item_id=question, message=reply.unanswered))
+        if reply.asked or reply.opened:  # Who asked for a response waits for one.
+            self._open(reply)
+            self._finish(reply, "completed")
+            self._items.forget(reply.item.id)
+        if question is not None:
+            self._items.forget(question)
+        self._made()
         self._silent(reply)
 
     def _mark(self, reply: Reply, given: Event) -> None:

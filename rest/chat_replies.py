@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engines.messages import AudioChunk, Event, Finished, TextDelta, Timings, Transcript, Usage
+from engines.messages import (
+    AudioChunk,
+    Event,
+    Finished,
+    TextDelta,
+    Timings,
+    Transcript,
+    Unanswered,
+    Usage,
+)
 from rest.answers import sse
 from speech.encoding import Kind, encoder
 from voices.marks import Made, comment
@@ -45,7 +54,7 @@ class Reply:
 
 def completion(reply: Reply, events: Iterator[Event]) -> Iterator[dict[str, Any]]:
     """The whole reply, once it is there."""
-    said, heard, sound = "", "", b""
+    said, heard, sound, silence = "", "", b"", ""
     timings, usage = Timings(), Usage()
     mark = comment(reply.made) if reply.made else ""
     coder = encoder(reply.kind, comment=mark, whole=True) if reply.kind else None
@@ -57,6 +66,8 @@ def completion(reply: Reply, events: Iterator[Event]) -> Iterator[dict[str, Any]
                 said += event.text
             case AudioChunk() if coder:
                 sound += coder.add(event.audio)
+            case Unanswered(text=silence):
+                pass
             case Finished():
                 timings, usage = event.timings, event.usage
     message: dict[str, Any] = {"role": "assistant", "content": said, "refusal": None}
@@ -78,14 +89,14 @@ def completion(reply: Reply, events: Iterator[Event]) -> Iterator[dict[str, Any]
     yield reply.body("chat.completion") | {
         "choices": [choice],
         "usage": _counted(usage),
-        "parley": _own(heard, timings),
+        "parley": _own(heard, timings, silence),
     }
 
 
 def chunks(reply: Reply, events: Iterator[Event], *, usage: bool) -> Iterator[bytes]:
     """The reply while it is made, as server-sent events."""
     coder = encoder(reply.kind) if reply.kind else None
-    name, said, heard = _audio_id(), "", ""
+    name, said, heard, silence = _audio_id(), "", "", ""
     cost, timings = Usage(), Timings()
     base = reply.body("chat.completion.chunk")
 
@@ -113,13 +124,15 @@ def chunks(reply: Reply, events: Iterator[Event], *, usage: bool) -> Iterator[by
                 yield chunk(audio(transcript=text) if coder else {"content": text})
             case AudioChunk() if coder and (samples := coder.add(event.audio)):
                 yield chunk(speech(samples))
+            case Unanswered(text=silence):
+                pass
             case Finished():
                 cost, timings = event.usage, event.timings
     if coder:
         if samples := coder.finish():
             yield chunk(speech(samples))
         yield chunk(audio(expires_at=reply.keep(name, said)))
-    yield chunk({}, reply.finish_reason(cost), parley=_own(heard, timings))
+    yield chunk({}, reply.finish_reason(cost), parley=_own(heard, timings, silence))
     if usage:
         yield sse(base | {"choices": [], "usage": _counted(cost)})
     yield sse("[DONE]")
@@ -138,7 +151,11 @@ def _counted(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _own(heard: str, timings: Timings) -> dict[str, Any]:
-    """What OpenAI has no field for: what was understood, and when things were ready, seconds."""
+def _own(heard: str, timings: Timings, silence: str) -> dict[str, Any]:
+    """What OpenAI has no field for.
+
+    That is what was understood, when things were ready (seconds), and why there is no answer.
+    """
     marks = {name: round(at, 3) for name, at in asdict(timings).items() if at is not None}
-    return {"heard": heard, "timings": marks}
+    own: dict[str, Any] = {"heard": heard, "timings": marks}
+    return own | ({"unanswered": silence} if silence else {})

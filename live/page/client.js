@@ -287,6 +287,9 @@ export class Client {
       case "conversation.item.input_audio_transcription.completed":
         this.items.set(event.item_id, { role: "user", text: event.transcript });
         break;
+      case "parley.unanswered":
+        this.items.delete(event.item_id); // The model does not remember it; a new session is not told.
+        break;
     }
     this.on.event(event);
   }

@@ -62,6 +62,14 @@ export class Dialogue {
     this.settle(item_id, transcript);
   }
 
+  /** It was heard, and was not meant for the model: it stands there, but nobody remembers it. */
+  "parley.unanswered"({ item_id, message }) {
+    const row = this.rows.get(item_id);
+    if (!row) return;
+    row.classList.add("talk-unanswered");
+    row.append(element("span", "talk-silence", message));
+  }
+
   "conversation.item.input_audio_transcription.failed"({ item_id }) {
     this.remove(item_id);
   }

@@ -228,6 +228,7 @@ class View {
       case "parley.engine":
         this.camera.setEngine(this.settings.chosenEngine);
         break;
+      case "parley.unanswered":
       case "parley.notice":
         this.note(event.message);
         break;
