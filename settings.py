@@ -105,6 +105,33 @@ class Settings(BaseSettings):
         "PARLEY_VITA_KEY in the environment.",
     )
     vita_served: str = Field("", description="The model there; empty takes the only one.")
+    vita15_precision: Literal["full", "int8", "int4"] = Field(
+        "full",
+        description="Weights of VITA-1.5's language model: full is bfloat16; int8 and int4 take "
+        "torchao.",
+    )
+    vita15_window: int = Field(
+        6200,
+        ge=512,
+        le=32_768,
+        description="Tokens that VITA-1.5 keeps of a conversation with its reply, at most those "
+        "it was made for. A picture takes 256 to 3328 of them.",
+    )
+    vita15_tiles: int = Field(
+        12,
+        ge=1,
+        le=12,
+        description="How closely VITA-1.5 looks at images: into how many tiles one is cut at "
+        "most. Each takes 256 tokens and time. Frames of videos are never cut.",
+    )
+    vita15_users: int = Field(4, ge=1, description="Replies that VITA-1.5 makes at once.")
+    vita15_url: str = Field(
+        "",
+        description="Address of a vLLM server that runs VITA-1.5's language model "
+        "(http://host:8000/v1), several with commas; empty: it runs here. Its key is "
+        "PARLEY_VITA15_KEY in the environment.",
+    )
+    vita15_served: str = Field("", description="The model there; empty takes the only one.")
     warm: bool = Field(True, description="Fetch and load the models in the background at start.")
     temperature: float = Field(
         0.7, ge=0, le=2, description="How freely the chat model chooses words, unless asked."
@@ -165,7 +192,7 @@ class Settings(BaseSettings):
                 raise ValueError("a login is user:password, and logins are separated by commas")
         return value
 
-    @field_validator("vita_url")
+    @field_validator("vita_url", "vita15_url")
     @classmethod
     def _check_urls(cls, value: str) -> str:
         urls = [url.strip().rstrip("/") for url in value.split(",")]

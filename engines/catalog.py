@@ -16,6 +16,7 @@ from engines.higgs import part as higgs
 from engines.needs import Requirements
 from engines.opens2s import products as opens2s
 from engines.remote import config, parts
+from engines.vita import products as vita
 from engines.vita_audio import products as vita_audio
 from errors import InputError
 from model_spec import ModelSpec
@@ -127,6 +128,15 @@ CATALOG: tuple[Entry, ...] = (
             requires=product.requires,
         )
         for product in vita_audio.PRODUCTS
+    ),
+    Entry(
+        info=vita.INFO,
+        licence=vita.LICENCE,
+        needs=vita.NEEDS,
+        specs=vita.specs,
+        build=vita.engine,
+        requires=vita.REQUIRES,
+        terms=vita.TERMS,
     ),
 )
 

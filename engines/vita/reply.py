@@ -1,0 +1,167 @@
+"""One answer on its way through the models: mark, text, speech and transcript side by side."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from engines.base import Cancel, Stopwatch
+from engines.cascade.stages import Stages
+from engines.messages import (
+    AudioChunk,
+    Conversation,
+    Event,
+    Finished,
+    Notice,
+    Sampling,
+    TextDelta,
+    Turn,
+    Unanswered,
+    Usage,
+)
+from engines.native.sampling import Drawing
+from engines.opens2s.subtitles import Subtitles
+from engines.vita.asking import Asked, Asking
+from engines.vita.runtime import Runtime
+from engines.vita.vocabulary import IGNORED, Writing
+from speech.pcm import Audio
+
+#: Pieces of text that may wait for the voice: those of a long answer, so that it holds nothing
+#: back.
+_TEXTS = 4096
+#: Events that may wait for the listener.
+_EVENTS = 64
+
+#: Qwen2.5's own. The published demos are at a temperature of 0.01, where these change nothing.
+_TOP_K, _TOP_P = 20, 0.8
+
+#: What the page says of silence.
+SILENT = "It chose not to answer: that was not meant for it."
+
+Put = Callable[[Event], None]
+
+
+def drawing(temperature: float) -> Drawing:
+    """How tokens are chosen at a temperature."""
+    return Drawing(temperature, _TOP_K, _TOP_P)
+
+
+@dataclass
+class Answer:
+    """One request.
+
+    Attributes:
+        runtime: Borrowed.
+        subtitles: Of the turn, if it was spoken.
+        turn: The question.
+        conversation: What was said before.
+        sampling: How tokens are drawn.
+        spoken: False answers in text only.
+    """
+
+    runtime: Runtime
+    subtitles: Subtitles | None
+    turn: Turn
+    conversation: Conversation
+    sampling: Sampling
+    spoken: bool
+    _watch: Stopwatch = field(init=False, default_factory=Stopwatch)
+    _seconds: float = field(init=False, default=0.0)
+    _usage: Usage = field(init=False, default=Usage())
+
+    def run(self, stages: Stages) -> Iterator[Event]:
+        """The events of the answer, the last one `Finished`.
+
+        Raises:
+            InputError: If the prompt does not fit.
+        """
+        asked = Asking(self.runtime).ask(self.turn, self.conversation)
+
+        # Text and speech share one channel, so the listener gets both as they are made.
+        def answer(put: Put) -> None:
+            self._answer(stages, asked, put)
+
+        yield from stages.read(stages.run("answering", answer, size=_EVENTS))
+        stages.stop.check()
+        yield Finished(self._watch.timings(self._seconds), self._usage)
+
+    def _answer(self, stages: Stages, asked: Asked, put: Put) -> None:
+        if asked.forgotten:
+            put(
+                Notice(
+                    f"{asked.forgotten} pictures of earlier turns were left out: there was no "
+                    "room for them beside what is new."
+                )
+            )
+
+        def write_down(_: Put) -> None:
+            if self.subtitles is not None:
+                for heard in self.subtitles.write(stages.stop):
+                    put(heard)
+                self._watch.mark("recognized")
+
+        def write(hand_on: Callable[[str], None]) -> None:
+            self._write(asked, put, hand_on, stages.stop)
+
+        heard = stages.run("recognizing what was said", write_down)
+        texts = stages.run("the language model", write, size=_TEXTS)
+        if self.spoken:
+            self._speak(texts, put, stages.stop)
+        else:
+            for _ in texts:
+                pass
+        for _ in heard:
+            pass
+
+    def _write(
+        self, asked: Asked, put: Put, hand_on: Callable[[str], None], cancel: Cancel
+    ) -> None:
+        """Put the text as it is made, and hand it on to the voice; or say that there is none."""
+        tokens = self.runtime.write(
+            asked.prompt,
+            asked.senses,
+            drawing=drawing(self.sampling.temperature),
+            seed=self.sampling.seed,
+            max_tokens=self.sampling.max_tokens,
+            cancel=cancel,
+        )
+        vocabulary = self.runtime.loaded.vocabulary
+        writing, made = Writing(vocabulary), 0
+        begun = False
+        with closing(tokens):
+            for token in tokens:
+                made += 1
+                self._watch.mark("first_token")
+                state = vocabulary.marks.get(token) if made == 1 else None
+                if state == IGNORED:
+                    # What would follow is an answer to somebody else's words.
+                    put(Unanswered(SILENT))
+                    break
+                text = "" if state else writing.push(token)
+                if not begun:
+                    text = text.lstrip()
+                if text:
+                    begun = True
+                    put(TextDelta(text))
+                    hand_on(text)
+        self._usage = Usage(len(asked.prompt.ids), 0, made)
+
+    def _speak(self, texts: Iterable[str], put: Put, cancel: Cancel) -> None:
+        stream = self.runtime.loaded.voice.open(self.sampling.seed, cancel)
+        told = 0
+
+        def play(steps: Iterator[tuple[Audio, str] | None]) -> None:
+            nonlocal told
+            for made in self.runtime.spoken(steps, cancel):
+                if made is None:
+                    continue
+                audio, words = made
+                self._watch.mark("first_audio")
+                self._seconds += audio.seconds
+                put(AudioChunk(audio, words))
+            for notice in stream.notices[told:]:
+                put(Notice(notice))
+            told = len(stream.notices)
+
+        for text in texts:
+            play(stream.steps(text))
+        play(stream.last_steps())
