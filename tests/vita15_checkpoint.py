@@ -6,7 +6,6 @@ tests see replies in which everything happens, without a model that means anythi
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -279,7 +278,3 @@ def make_voice(folder: Path, width: int, seed: int) -> None:
 def write(path: Path, value) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))
-
-
-#: For servers and benchmarks: of another size.
-WIDER = replace(SIZES, hidden=128, intermediate=192, audio=replace(SIZES.audio, output=128))

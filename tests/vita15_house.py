@@ -18,10 +18,10 @@ def settings(data, **options):
     return Settings(_env_file=None, port=0, offline=True, device="cpu", data=data, **given)
 
 
-def services_over(data, **options):
+def services_over(data, sizes=SIZES, **options):
     """Services over a data folder with tiny weights, as a fixture yields them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "PUBLISHED", SIZES)
+        patch.setattr(layout, "PUBLISHED", sizes)
         with Services(settings(data, **options)) as services:
             # So that no test is the one that starts the model's thread.
             list(ask(services.engine(NAME), Turn(text="Hello."), spoken=False))
