@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from engines.base import Cancel, EngineInfo, Models, Reference, Task
 from engines.cascade.stages import Stages
+from engines.checks import check_turn, chosen_voice
 from engines.messages import Conversation, Event, Sampling, Turn
 from engines.opens2s.subtitles import Subtitles
 from errors import InputError
@@ -65,7 +66,7 @@ class VitaEngine:
         cancel: Cancel,
     ) -> Iterator[Event]:
         """Refused; see `SpeechEngine`."""
-        self._check(voice)
+        chosen_voice(self._info, voice)
         raise InputError(f"{self._info.title} speaks its own answers, it does not read aloud.")
 
     def converse(
@@ -84,9 +85,8 @@ class VitaEngine:
         The transcript of a spoken turn comes when it is there, mostly after the first words
         of the answer: these do not wait for it.
         """
-        self._check(voice)
-        if turn.audio is None and not turn.text.strip() and not turn.seen:
-            raise InputError("There is nothing to answer. Say, type or show something first.")
+        chosen_voice(self._info, voice)
+        check_turn(self._info, turn)
         names = self.models("sqa" if spoken else "text")
         with self._models.use(*names, cancel=cancel) as borrowed, Stages(cancel) as stages:
             # Torch comes with the models.
@@ -109,10 +109,3 @@ class VitaEngine:
         recognizers = self._parts.recognizers
         name = recognizers.get(language or "", recognizers[""])
         return Subtitles(self._models, name, turn.audio, language)
-
-    def _check(self, voice: str | Reference | None) -> None:
-        if isinstance(voice, Reference):
-            raise InputError(self._info.unmatched)
-        names = [own.name for own in self._info.voices]
-        if voice is not None and voice not in names:
-            raise InputError(f"There is no voice {voice!r}. Voices: {', '.join(names)}.")
