@@ -28,7 +28,7 @@ from engines.base import (
 )
 from engines.cascade.parts import RECOGNIZER_RATE
 from engines.catalog import Entry, entries
-from engines.messages import Conversation, Event, Sampling, Transcript, Turn
+from engines.messages import Conversation, Event, Sampling, Transcript, Turn, Waiting
 from engines.needs import Fit
 from engines.remote.parts import DEVICE as REMOTE
 from errors import InputError
@@ -53,7 +53,8 @@ SEED_LIMIT = 2**32 - 1
 VOICE_RATE = 24_000
 
 OnWait = Callable[[int | None], None]
-"""Told how many requests wait ahead, each time that changes, and None when it is one's turn."""
+"""Told how many requests come before, those that are worked on included, each time that changes;
+and None when it is one's turn."""
 
 
 class Services:
@@ -355,10 +356,42 @@ class Services:
             self.desk.require(engine.info.name)
             names = engine.models(task, language)
             # In this order: whoever waits for a download must not keep others from working.
-            with self.models.use(*names, cancel=cancel), self.turnstile.enter(cancel, on_wait):
-                if on_wait is not None:
-                    on_wait(None)
-                yield see
+            waits = _Waits(on_wait, self.turnstile)
+            with (
+                self.models.use(*names, cancel=cancel),
+                self.turnstile.enter(cancel, waits.for_a_place),
+            ):
+                waits.over()
+                yield lambda events: waits.told_of(see(events))
+
+
+class _Waits:
+    """Tells whoever asked how many come before: at the door, and then in the engine."""
+
+    def __init__(self, on_wait: OnWait | None, door: Turnstile) -> None:
+        self._tell = on_wait or (lambda ahead: None)
+        self._door = door
+
+    def for_a_place(self, position: int) -> None:
+        """So many wait at the door before it."""
+        self._tell(position + self._door.active)
+
+    def over(self) -> None:
+        """It is its turn."""
+        self._tell(None)
+
+    def told_of(self, events: Iterator[Event]) -> Iterator[Event]:
+        """The events of a reply, without those that tell of waiting."""
+        waits = False
+        for event in events:
+            if isinstance(event, Waiting):
+                waits = True
+                self._tell(event.ahead)
+                continue
+            if waits:
+                waits = False
+                self.over()
+            yield event
 
 
 def _budgets(settings: Settings, here: Sequence[Gpu]) -> dict[str, int]:

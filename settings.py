@@ -132,6 +132,16 @@ class Settings(BaseSettings):
         "PARLEY_VITA15_KEY in the environment.",
     )
     vita15_served: str = Field("", description="The model there; empty takes the only one.")
+    opens2s_window: int = Field(
+        0,
+        ge=0,
+        le=40_960,
+        description="Tokens that OpenS2S keeps of a dialogue with its answer; 0: as its preset for "
+        "the card says. Its memory grows with that.",
+    )
+    opens2s_users: int = Field(
+        0, ge=0, description="Answers that OpenS2S makes at once; 0: as its preset says."
+    )
     warm: bool = Field(True, description="Fetch and load the models in the background at start.")
     temperature: float = Field(
         0.7, ge=0, le=2, description="How freely the chat model chooses words, unless asked."

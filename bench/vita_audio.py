@@ -17,6 +17,9 @@ The floor is what reading the weights of a step takes at the speed at which this
 memory. In one token the main model and the output projection are read; in a round of Turbo (11
 tokens) the main model, ten heads, and the projection 11 times, or, with guessing, twice and a
 tenth of it ten times.
+
+Last, the time from a prompt to the first codes and their sound, and the same from a clip, which
+the encoder of the Plus checkpoints hears first, at its published size.
 """
 
 import argparse
@@ -25,6 +28,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from bench.codec_sizes import random_decoder
@@ -36,10 +40,13 @@ from engines.native.steps import Steps
 from engines.vita_audio.config import LanguageConfig
 from engines.vita_audio.decoding import Decoding
 from engines.vita_audio.fast import FastDecoding
+from engines.vita_audio.fbank import RATE, WIDTH, FilterBank
 from engines.vita_audio.generation import Generation
 from engines.vita_audio.language_model import LanguageModel
+from engines.vita_audio.runtime import Ears
 from engines.vita_audio.schedule import BOOST, MODES, VANILLA, Schedule
 from engines.vita_audio.seat import Seat
+from engines.vita_audio.sensevoice import EncoderConfig, SenseVoice
 
 PUBLISHED = LanguageConfig(
     hears="codes",
@@ -85,6 +92,8 @@ CODES = 16_384 / 168_072
 #: Codes of the first group of speech, between its markers.
 FIRST_CODES = 8
 PROMPT = 32
+#: What is asked, where it is heard, seconds.
+CLIP = 2.0
 
 
 def random_model(
@@ -198,30 +207,68 @@ def steady(tokens: Iterator[int], skipped: int, size: int, rounds: int, device: 
     return sorted(taken)[len(taken) // 2]
 
 
-def first_sound(model: LanguageModel, prompt: list[int], device: str, tries: int) -> None:
-    """Time from the prompt to the first group of codes, and to its sound."""
+def random_ears(config: LanguageConfig, device: str) -> Ears:
+    """The encoder of the Plus checkpoints with random weights, in float32, as they are loaded."""
+    sizes = EncoderConfig(output=config.hidden)
+    if config.hidden < SIZES["mid"].hidden:
+        sizes = replace(sizes, hidden=64, inner=128, blocks=4, text_blocks=2)
+    torch.manual_seed(0)
+    with torch.device(device):
+        encoder = SenseVoice(sizes).eval()
+    return Ears(FilterBank(np.zeros(WIDTH, np.float32), np.ones(WIDTH, np.float32)), encoder)
+
+
+def first_sound(
+    model: LanguageModel, prompt: list[int], device: str, tries: int, ears: Ears | None
+) -> None:
+    """Time from the prompt to the first group of codes, and to its sound.
+
+    With `ears` a clip is heard first: its rows come before the prompt.
+    """
     decoder = random_decoder(device, torch.float32)
     steps = Steps("language")
     language = Generation(model, steps, codes=codes_of(model.config))
-    times: list[tuple[float, float, float]] = []
+    clip = np.random.default_rng(0).normal(0, 0.1, round(CLIP * RATE)).astype(np.float32)
+    times: list[list[float]] = []
     for _ in range(tries + 1):  # The first one warms up.
         synchronize(device)
         began = time.perf_counter()
-        reply = language.generate(prompt, mode=BOOST, max_tokens=64, cancel=Cancel())
+        marks: list[float] = []
+
+        def mark(began: float = began, marks: list[float] = marks) -> None:
+            synchronize(device)
+            marks.append(time.perf_counter() - began)
+
+        ids, embeddings = prompt, None
+        if ears is not None:
+            features = torch.from_numpy(ears.bank(clip, RATE))
+            mark()
+            (rows,) = ears.encoder([features])
+            mark()
+            ids = [0] * len(rows) + prompt
+            embeddings = model.embed(torch.tensor(ids, device=device))[0]
+            embeddings[: len(rows)] = rows.to(embeddings)
+        reply = language.generate(
+            ids, embeddings=embeddings, mode=BOOST, max_tokens=64, cancel=Cancel()
+        )
         next(reply)
-        token = time.perf_counter() - began
+        mark()
         codes = [next(reply) % 16_384 for _ in range(FIRST_CODES + 2)][1:-1]
-        group = time.perf_counter() - began
+        mark()
         stream = decoder.open(plan=StreamPlan(first=FIRST_CODES))
         assert len(stream.push(codes).samples)
-        times.append((token, group, time.perf_counter() - began))
+        mark()
+        times.append(marks)
         reply.close()
     steps.close()
-    for name, values in zip(
-        ("first token", "first codes", "first PCM"), zip(*times[1:], strict=True), strict=True
-    ):
+    names = ["first token", "first codes", "first PCM"]
+    begin = f"prompt of {PROMPT}"
+    if ears is not None:
+        names = ["features", "rows of it", *names]
+        begin = f"clip of {CLIP:g} s and {begin}"
+    for name, values in zip(names, zip(*times[1:], strict=True), strict=True):
         middle = sorted(values)[tries // 2]
-        print(f"prompt of {PROMPT} to {name:12} {1e3 * middle:9.1f} ms", flush=True)
+        print(f"{begin} to {name:12} {1e3 * middle:9.1f} ms", flush=True)
 
 
 def stages(model: LanguageModel, prompt: list[int], device: str) -> None:
@@ -291,7 +338,8 @@ def main() -> None:
                     flush=True,
                 )
         if not options.no_sound:
-            first_sound(model, prompt, device, tries=3)
+            for ears in (None, random_ears(config, device)):
+                first_sound(model, prompt, device, tries=3, ears=ears)
     print(f"peak memory {memory(device):.0f} MB")
 
 

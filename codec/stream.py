@@ -51,6 +51,11 @@ class StreamPlan:
     steps: tuple[int, ...] = (4, 6, 8, 10)
     prompt: int = 38
 
+    @staticmethod
+    def in_blocks(size: int) -> "StreamPlan":
+        """The usual plan with other pieces after the first one; 0 leaves them, too."""
+        return StreamPlan(chunk=size) if size else StreamPlan()
+
     def __post_init__(self) -> None:
         whole = (self.first_hold, self.hold, self.context, self.prompt, *self.steps)
         if not self.steps or min(whole) < 1 or self.memory < 0:

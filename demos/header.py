@@ -53,14 +53,12 @@ def waiting_for(services: Services, ahead: int | None) -> str:
 
     Args:
         services: Whose models may be loading.
-        ahead: Requests that wait before it; None if it does not wait.
+        ahead: Requests that come before it; None if it does not wait.
     """
     loading = [status for status in services.models.status() if status.state == "loading"]
     if loading:
         return f"Waiting for {_loading(loading[0])}"
     if ahead is not None:
-        # Those that are being worked on are ahead too.
-        ahead += services.turnstile.active
         return f"{ahead} {'request' if ahead == 1 else 'requests'} ahead of you"
     return "Working …"
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import gradio as gr
+from gradio.components.native_plot import NativePlot
 
 from demos import monitor_frames as frames
 from demos.monitor_pictures import tiles, waterfalls
@@ -14,6 +15,8 @@ from services import Services
 PERIOD = 3.0
 #: Turns that are shown as waterfalls.
 SHOWN = 12
+#: Of a plot, pixels.
+HEIGHT = 230
 #: A line for each: dark enough for white, light enough for slate.
 COLOURS = ["#0d9488", "#d97706", "#6366f1", "#db2777", "#65a30d", "#0284c7"]
 
@@ -45,56 +48,41 @@ def build(services: Services, tabs: gr.Tabs, tab: gr.Tab) -> None:
     with gr.Column(elem_id="monitor"):
         figures = gr.HTML(elem_id="monitor-tiles")
         with gr.Row():
-            latencies = gr.ScatterPlot(
-                x="time",
-                y="milliseconds",
-                color="what",
-                color_title=" ",
-                color_map=_colours(frames.LATENCIES),
+            latencies = _plot(
+                gr.ScatterPlot,
+                "time",
+                "milliseconds",
+                _colours(frames.LATENCIES),
                 title="How long each turn took",
-                x_title=" ",
                 y_title="ms",
-                height=240,
-                buttons=[],
             )
-            stages = gr.BarPlot(
-                x="stage",
-                y="milliseconds",
+            stages = _plot(
+                gr.BarPlot,
+                "stage",
+                "milliseconds",
+                dict(zip(frames.SHARES, COLOURS[1::-1], strict=True)),
                 color="share",
-                color_title=" ",
-                color_map=dict(zip(frames.SHARES, COLOURS[1::-1], strict=True)),
                 title="Until each stage was done",
-                x_title=" ",
                 y_title="ms",
                 sort=list(frames.STAGES.values()),
-                height=240,
-                buttons=[],
             )
         with gr.Row():
-            load = gr.LinePlot(
-                x="time",
-                y="number",
-                color="what",
-                color_title=" ",
-                color_map=_colours(frames.LOAD),
+            load = _plot(
+                gr.LinePlot,
+                "time",
+                "number",
+                _colours(frames.LOAD),
                 title="Load, last hour",
-                x_title=" ",
                 y_title=" ",
                 y_axis_format="~g",
-                height=220,
-                buttons=[],
             )
-            memory = gr.LinePlot(
-                x="time",
-                y="gigabytes",
-                color="what",
-                color_title=" ",
-                color_map=_colours(frames.MEMORY),
+            memory = _plot(
+                gr.LinePlot,
+                "time",
+                "gigabytes",
+                _colours(frames.MEMORY),
                 title="Memory, last hour",
-                x_title=" ",
                 y_title="GB",
-                height=220,
-                buttons=[],
             )
         last = gr.HTML(elem_id="monitor-turns")
         with gr.Row(elem_id="monitor-export"):
@@ -113,6 +101,38 @@ def build(services: Services, tabs: gr.Tabs, tab: gr.Tab) -> None:
     ):
         button.click(content, None, wire, **silent)
         wire.change(None, wire, None, js=_saving(button is table))
+
+
+def _plot(
+    kind: type[NativePlot],
+    x: str,
+    y: str,
+    colours: dict[str, str],
+    *,
+    color: str = "what",
+    **options: Any,
+) -> NativePlot:
+    """A plot of one of the frames; a colour for each of its lines, no name on the x-axis.
+
+    Args:
+        kind: Scatter, bars, or lines.
+        x: Column of the frame.
+        y: Likewise.
+        colours: By value of the column `color`.
+        color: Column that tells lines apart.
+        options: What else the plot takes.
+    """
+    return kind(
+        x=x,
+        y=y,
+        color=color,
+        color_title=" ",
+        color_map=colours,
+        x_title=" ",
+        height=HEIGHT,
+        buttons=[],
+        **options,
+    )
 
 
 def _saving(table: bool) -> str:

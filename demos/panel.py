@@ -1,6 +1,6 @@
 """The folded settings panel of the chat tab."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import gradio as gr
 
@@ -30,13 +30,14 @@ class Options:
     key: str = field(default="", repr=False)
     server_model: str | None = ""
     said_to: str = ""
+    block: int = 0
+    top_p: float = 0.0
 
     @property
     def wishes(self) -> Wishes:
         """What the session asks of the engine; key and model only of the one they are for."""
-        if self.said_to != self.engine:
-            return Wishes(self.style or "")
-        return Wishes(self.style or "", self.key or "", self.server_model or "")
+        said = Wishes(self.style or "", self.key or "", self.server_model or "", self.block or 0)
+        return said if self.said_to == self.engine else replace(said, key="", model="")
 
     @property
     def sampling(self) -> Sampling:
@@ -45,7 +46,9 @@ class Options:
         Raises:
             InputError: If the seed is no number.
         """
-        return Sampling(self.temperature, int(self.max_tokens), read_seed(self.seed))
+        return Sampling(
+            self.temperature, int(self.max_tokens), read_seed(self.seed), self.top_p or None
+        )
 
 
 def read_seed(seed: str) -> int | None:
@@ -100,6 +103,16 @@ def build(services: Services, engine: gr.State) -> Panel:
                 label="Temperature",
                 info="0 takes the likeliest word each time",
             )
+            top_p = gr.Slider(
+                0,
+                1,
+                0,
+                step=0.05,
+                label="Top p",
+                info="Draws from the likeliest words that together are so probable; 0: as the "
+                "engine likes",
+                elem_id="top-p",
+            )
             max_tokens = gr.Slider(
                 8,
                 1024,
@@ -126,5 +139,16 @@ def build(services: Services, engine: gr.State) -> Panel:
             placeholder="Empty takes a short one of Parley's own",
         )
         asked = wishes.build(services, engine)
-    inputs = [engine, voice, language, temperature, max_tokens, seed, history, system, *asked]
+    inputs = [
+        engine,
+        voice,
+        language,
+        temperature,
+        max_tokens,
+        seed,
+        history,
+        system,
+        *asked,
+        top_p,
+    ]
     return Panel(inputs, language, at_once, voice)

@@ -1,5 +1,7 @@
 """What a session may ask of the chosen engine: how to speak, which model, with which key.
 
+The talk tab has its own choice of how much speech is rendered at once.
+
 The key stays with the session: it is sent with each request, used for that, and neither
 kept, logged nor shown. Another engine is another server: a switch empties the field, and the
 key counts only for the engine for which it was typed.
@@ -10,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from demos.problems import told
-from engines.base import Cancel, Wish, Wishes
+from engines.base import BLOCKS, Cancel, Wish, Wishes
 from services import Services
 
 #: The talk tab lives in the browser, and hears of the wishes there.
@@ -19,14 +21,16 @@ TELL_TALK = (
     "{ detail: { engine, asked: { style, key, chat_model: model ?? '' } } })); }"
 )
 #: The widgets in order, as `Wishes` has its fields.
-FIELDS: tuple[Wish, ...] = ("style", "key", "model")
+FIELDS: tuple[Wish, ...] = ("style", "key", "model", "block")
+#: Sizes of a block, with what they come to.
+_BLOCKS = [("as the engine likes", 0), *((f"{n} codes, {n * 0.08:.1f} s", n) for n in BLOCKS)]
 
 
 def build(services: Services, engine: gr.State) -> list[gr.Component]:
     """Lay out the widgets; they are hidden where the engine makes nothing of them.
 
     Returns:
-        Style, key, model, and the engine for which they were said.
+        Style, key, model, the engine for which they were said, and the size of a block.
     """
     shown = _shown(services, services.settings.engine)
     with gr.Row(visible=bool(shown), elem_id="wishes") as row:
@@ -56,6 +60,14 @@ def build(services: Services, engine: gr.State) -> list[gr.Component]:
         listing = gr.Button(
             "List models", size="sm", min_width=90, visible="model" in shown, elem_id="list-models"
         )
+        block = gr.Dropdown(
+            _BLOCKS,
+            value=0,
+            label="Block of speech",
+            info="Rendered at once, after the first; small is heard sooner, large costs less",
+            elem_id="wish-block",
+            visible="block" in shown,
+        )
         # In the browser, too, which does not know a `gr.State`.
         said_to = gr.Textbox("", visible="hidden", elem_id="wishes-for")
     fields: list[gr.Component] = [style, key, model]
@@ -64,7 +76,9 @@ def build(services: Services, engine: gr.State) -> list[gr.Component]:
         "show_progress": "hidden",
         "api_visibility": "private",
     }
-    engine.change(lambda name: _updates(services, name), engine, [row, *fields, listing], **quick)
+    engine.change(
+        lambda name: _updates(services, name), engine, [row, *fields, block, listing], **quick
+    )
     gr.on([field.change for field in fields], lambda name: name, engine, said_to, **quick).then(
         None, [said_to, *fields], None, js=TELL_TALK
     )
@@ -74,7 +88,7 @@ def build(services: Services, engine: gr.State) -> list[gr.Component]:
         model,
         api_visibility="private",
     )
-    return [*fields, said_to]
+    return [*fields, said_to, block]
 
 
 def _shown(services: Services, engine: str | None) -> frozenset[Wish]:
@@ -84,8 +98,8 @@ def _shown(services: Services, engine: str | None) -> frozenset[Wish]:
 def _updates(services: Services, engine: str) -> list[Any]:
     """The row, the fields and the button for an engine: never what was typed for another."""
     shown = _shown(services, engine)
-    style, *others = (gr.update(visible=name in shown) for name in FIELDS)
-    fields = [style, *({**other, "value": ""} for other in others)]
+    style, key, model, block = (gr.update(visible=name in shown) for name in FIELDS)
+    fields = [style, key | {"value": ""}, model | {"value": ""}, block]
     return [gr.update(visible=bool(shown)), *fields, gr.update(visible="model" in shown)]
 
 

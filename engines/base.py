@@ -36,8 +36,13 @@ pitch, formants and spectrum moved towards the reference.
 """
 
 
-Wish = Literal["style", "key", "model"]
+Wish = Literal["style", "key", "model", "block"]
 """What a session may ask of an engine beyond the arguments of a request (`Wishes`)."""
+
+
+#: Sizes of a block that can be wished for, codes of 80 ms. Small ones are heard sooner, large ones
+#: cost less of the device.
+BLOCKS = (8, 16, 25, 50, 100)
 
 
 class Cancel:
@@ -171,14 +176,17 @@ class Wishes:
         style: How to speak, in words: "whispering, close to the microphone".
         key: API key for the engine's server; never logged, shown or given back.
         model: Chat model on the engine's server; empty takes the engine's own.
+        block: Codes of speech that are rendered at once after the first ones, one of `BLOCKS`;
+            0 takes the engine's own.
     """
 
     style: str = ""
     key: str = field(default="", repr=False)
     model: str = ""
+    block: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.style or self.key or self.model)
+        return bool(self.style or self.key or self.model or self.block)
 
     def heeded(self, wishes: frozenset[Wish]) -> "Wishes":
         """Those of them that an engine makes something of."""
@@ -186,6 +194,7 @@ class Wishes:
             self.style if "style" in wishes else "",
             self.key if "key" in wishes else "",
             self.model if "model" in wishes else "",
+            self.block if "block" in wishes else 0,
         )
 
 

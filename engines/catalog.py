@@ -99,7 +99,7 @@ CATALOG: tuple[Entry, ...] = (
         Entry(
             info=product.info,
             licence=product.licence,
-            needs=opens2s.NEEDS,
+            needs=product.needs,
             specs=product.specs,
             build=product.engine,
             requires=product.requires,

@@ -82,6 +82,17 @@ class Unanswered:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """The engine works on others first; told at first and whenever it changes.
+
+    Attributes:
+        ahead: Requests that come before this one, those that are worked on included.
+    """
+
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
 class Timings:
     """When things happened, in seconds after the request began; None: did not happen.
 
@@ -124,7 +135,7 @@ class Finished:
     usage: Usage = Usage()
 
 
-Event = TextDelta | Transcript | AudioChunk | Notice | Unanswered | Finished
+Event = TextDelta | Transcript | AudioChunk | Notice | Unanswered | Waiting | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +248,11 @@ class Sampling:
         temperature: 0 takes the likeliest token each time.
         max_tokens: Longest reply of the chat model, tokens.
         seed: Fixes every random number of the request; None draws a fresh seed.
+        top_p: Only the likeliest tokens that together are this probable are drawn from, above 0
+            and up to 1; None takes the engine's own.
     """
 
     temperature: float = 0.7
     max_tokens: int = 256
     seed: int | None = None
+    top_p: float | None = None

@@ -30,6 +30,7 @@ class Config:
         speaks: Replies are spoken; else text.
         max_tokens: Longest reply.
         temperature: How freely words are chosen.
+        top_p: From how many; None: as the engine does.
         history: How many messages the model is shown.
         images_in_history: Earlier messages keep their images.
         wishes: What the session asks of the engine; of its key nothing is ever told.
@@ -46,6 +47,7 @@ class Config:
     speaks: bool = True
     max_tokens: int = 256
     temperature: float = 0.7
+    top_p: float | None = None
     history: int = 20
     images_in_history: bool = False
     wishes: Wishes = field(default_factory=Wishes)
@@ -56,7 +58,9 @@ class Config:
             self,
             info=info,
             # Key and model are for the server of the engine before.
-            wishes=self.wishes if info.name == self.info.name else Wishes(self.wishes.style),
+            wishes=self.wishes
+            if info.name == self.info.name
+            else replace(self.wishes, key="", model=""),
             voice=self.voice if self.voice in voices(info) else None,
             language=self.language if hears(info, self.language) else None,
             speaks=(self.speaks or "text" not in info.tasks) and "sqa" in info.tasks,
@@ -104,6 +108,8 @@ class Config:
             "min_speech_ms": _ms(self.turns.min_speech),
             "padding_ms": _ms(self.turns.prefix_padding),
             "temperature": self.temperature,
+            "top_p": self.top_p or 0,
+            "block": self.wishes.block,
             "history_limit": self.history,
             "images_in_history": self.images_in_history,
             "style": self.wishes.style,

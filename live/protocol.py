@@ -22,8 +22,10 @@ from pydantic import (
     Tag,
     TypeAdapter,
     ValidationError,
+    field_validator,
 )
 
+from engines.base import BLOCKS
 from engines.images import MOST_BYTES, Image
 from errors import InputError, ParleyError
 
@@ -83,11 +85,22 @@ class Configure(Own):
     min_speech_ms: int | None = Field(None, ge=30, le=2000)
     padding_ms: int | None = Field(None, ge=0, le=2000)
     temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    block: int | None = None
     history_limit: int | None = Field(None, ge=0, le=200)
     images_in_history: StrictBool | None = None
     style: str | None = Field(None, max_length=MOST_STYLE)
     key: str | None = Field(None, max_length=MOST_STYLE, repr=False)
     chat_model: str | None = Field(None, max_length=MOST_STYLE)
+
+    @field_validator("block")
+    @classmethod
+    def _check_block(cls, value: int | None) -> int | None:
+        if value and value not in BLOCKS:
+            raise ValueError(
+                f"a block has {', '.join(map(str, BLOCKS))} codes; 0: the engine's own"
+            )
+        return value
 
 
 class CameraFrame(Own):

@@ -110,7 +110,7 @@ class Speaker:
             conversation,
             config.voice,
             engine=config.info.name,
-            sampling=Sampling(config.temperature, config.max_tokens),
+            sampling=Sampling(config.temperature, config.max_tokens, top_p=config.top_p),
             language=config.language,
             spoken=config.speaks,
             wishes=config.wishes,

@@ -112,12 +112,14 @@ def configured(config: Config, given: Configure) -> Config:
             prefix_padding=_seconds(given.padding_ms, turns.prefix_padding),
         ),
         temperature=_or(given.temperature, config.temperature),
+        top_p=config.top_p if given.top_p is None else given.top_p or None,
         history=_or(given.history_limit, config.history),
         images_in_history=_or(given.images_in_history, config.images_in_history),
         wishes=Wishes(
             _or(given.style, config.wishes.style),
             _or(given.key, config.wishes.key),
             _or(given.chat_model, config.wishes.model),
+            _or(given.block, config.wishes.block),
         ),
     )
 

@@ -26,7 +26,6 @@ from speech.pcm import Audio
 #: What asks for what happens anyway.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
-    "top_p": (1,),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logprobs": (False,),
@@ -68,6 +67,7 @@ class Wanted(Body):
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: Length | None = None
     max_completion_tokens: Length | None = None
     seed: int | None = Field(None, ge=0)
@@ -173,4 +173,5 @@ def _sampling(wanted: Wanted, temperature: float) -> Sampling:
         temperature if wanted.temperature is None else wanted.temperature,
         wanted.max_completion_tokens or wanted.max_tokens or own.max_tokens,
         wanted.seed,
+        wanted.top_p,
     )

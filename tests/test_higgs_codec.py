@@ -9,14 +9,12 @@ import torch
 from higgs_checkpoint import folders, published_codec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
+from engines.higgs import codec as codecs
 from engines.higgs.stream import BLOCKS, DecoderStream, Reach, reach
 from errors import InputError, UnavailableError
 from speech.pcm import Audio
-
-safetensors = pytest.importorskip("safetensors.torch")
-
-from engines.higgs import codec as codecs  # noqa: E402  (needs torch)
 
 HOP = 960
 
@@ -213,7 +211,7 @@ def test_a_cut_file_is_named(folder):
 )
 def test_a_broken_tensor_is_named(folder, name, change):
     path = folder / "model.safetensors"
-    tensors = safetensors.load_file(path)
+    tensors = load_file(path)
     if change == "absent":
         del tensors[name]
     elif change == "extra":
@@ -222,14 +220,14 @@ def test_a_broken_tensor_is_named(folder, name, change):
         tensors[name][0] = torch.nan
     else:
         tensors[name] = tensors[name][..., :-1].contiguous()
-    safetensors.save_file(tensors, path, {"format": "pt"})
+    save_file(tensors, path, {"format": "pt"})
     assert name in refusal(folder)
 
 
 @pytest.mark.parametrize("form", ["weight_g and weight_v", "weight", "no training tensors"])
 def test_other_forms_of_the_file_sound_the_same(folder, codec, form):
     path = folder / "model.safetensors"
-    tensors = safetensors.load_file(path)
+    tensors = load_file(path)
     stem = "semantic_model.encoder.pos_conv_embed.conv."
     if form == "no training tensors":
         for name in [name for name in tensors if name.startswith(("decoder_semantic.", "fc1."))]:
@@ -242,7 +240,7 @@ def test_other_forms_of_the_file_sound_the_same(folder, codec, form):
             tensors[stem + "weight"] = direction * (norm / length)
         else:
             tensors |= {stem + "weight_g": norm, stem + "weight_v": direction}
-    safetensors.save_file(tensors, path, {"format": "pt"})
+    save_file(tensors, path, {"format": "pt"})
     samples = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
     audio = Audio(samples, 24_000)
     assert np.array_equal(codecs.load(folder, "cpu").encode(audio), codec.encode(audio))

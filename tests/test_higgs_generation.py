@@ -6,19 +6,17 @@ import numpy as np
 import pytest
 import torch
 from higgs_checkpoint import folders, published_processor
+from safetensors.torch import load_file, save_file
 
 from engines.base import Cancel
+from engines.higgs import model as models
 from engines.higgs.delay import Codebooks
+from engines.higgs.generation import Columns, Memory, Repeats, generate
 from engines.higgs.prompt import Part, Scene, Utterance, clean
+from engines.native.sampling import Drawing, generator
+from engines.native.steps import Steps
 from errors import CancelledError, UnavailableError
 from model_spec import LoadReport
-
-safetensors = pytest.importorskip("safetensors.torch")
-
-from engines.higgs import model as models  # noqa: E402  (needs torch)
-from engines.higgs.generation import Columns, Memory, Repeats, generate  # noqa: E402
-from engines.native.sampling import Drawing, generator  # noqa: E402
-from engines.native.steps import Steps  # noqa: E402
 
 NEVER = Repeats(window=0)
 SAMPLED = Drawing(temperature=0.7, top_k=50, top_p=0.95)
@@ -314,7 +312,7 @@ def test_a_template_that_is_absent_is_asked_for(folder):
 )
 def test_a_broken_tensor_is_named(folder, name, change):
     path = folder / "model.safetensors"
-    tensors = safetensors.load_file(path)
+    tensors = load_file(path)
     if change == "absent":
         del tensors[name]
     elif change == "extra":
@@ -323,18 +321,16 @@ def test_a_broken_tensor_is_named(folder, name, change):
         tensors[name][0] = torch.nan
     else:
         tensors[name] = tensors[name][:-1].contiguous()
-    safetensors.save_file(tensors, path, {"format": "pt"})
+    save_file(tensors, path, {"format": "pt"})
     assert name in refusal(folder)
 
 
 def test_heads_of_training_are_left_out(folder, model):
     path = folder / "model.safetensors"
-    tensors = safetensors.load_file(path)
+    tensors = load_file(path)
     assert "text_lm_head.weight" in tensors
     head = tensors["audio_lm_head.weight"].clone()
-    safetensors.save_file(
-        tensors | {"audio_decoder_proj.audio_lm_head.weight": head}, path, {"format": "pt"}
-    )
+    save_file(tensors | {"audio_decoder_proj.audio_lm_head.weight": head}, path, {"format": "pt"})
     loaded = models.load(folder, "cpu", torch.float32, LoadReport())
     assert loaded.codebooks == Codebooks(8, 1024, 1025)
     prompt = model.prompter.prompt(Scene(), (), "Hello.")

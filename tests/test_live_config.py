@@ -397,6 +397,8 @@ def test_own_settings():
         "min_speech_ms": 130,
         "padding_ms": 300,
         "temperature": 0.7,
+        "top_p": 0,
+        "block": 0,
         "history_limit": 20,
         "images_in_history": False,
         "style": "",
@@ -411,6 +413,8 @@ def test_own_settings():
         "min_speech_ms": 200,
         "padding_ms": 500,
         "temperature": 0.0,
+        "top_p": 0.9,
+        "block": 16,
         "history_limit": 0,
         "images_in_history": True,
         "style": "in a whisper",
@@ -419,6 +423,10 @@ def test_own_settings():
     assert configure(**mine).own_as_event() == mine
     assert configure(configure(**mine), hold_ms=900).own_as_event() == mine | {"hold_ms": 900}
     assert configure(configure(**mine)).own_as_event() == mine
+    assert configure(**mine).wishes.block == 16
+    assert configure(**mine).with_engine(replace(TWO_VOICES, name="another")).wishes.block == 16
+    own = configure(configure(**mine), top_p=0, block=0)
+    assert own.top_p is None and own.wishes.block == 0
 
 
 @pytest.mark.parametrize(
@@ -436,6 +444,9 @@ def test_own_settings():
         ("min_speech_ms", 29),
         ("padding_ms", 2001),
         ("temperature", 2.1),
+        ("top_p", 1.1),
+        ("block", 17),
+        ("block", -8),
         ("history_limit", 201),
         ("history_limit", 1.5),
         ("images_in_history", "yes"),

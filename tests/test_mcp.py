@@ -2,19 +2,17 @@
 
 import asyncio
 import base64
-import importlib.util
 import io
 
 import httpx
-import pytest
 import soundfile
 from conftest import ROOT, SAMPLES
+from optional import needs
 
 from demos.page import offers_tools
 from settings import Settings
 
-installed = importlib.util.find_spec("mcp") is not None
-needs_mcp = pytest.mark.skipif(not installed, reason="requirements-mcp.txt is not installed")
+needs_mcp = needs("requirements-mcp.txt", "mcp")
 
 
 def with_session(url, work):

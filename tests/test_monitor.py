@@ -10,7 +10,7 @@ import httpx
 import live_line
 import pytest
 import slow_engine
-from fake_models import FakeClock, until
+from fake_models import FakeClock, Kind, until
 from prometheus_client.parser import text_string_to_metric_families
 
 from demos.page import launch
@@ -18,6 +18,7 @@ from engines.base import Cancel
 from engines.messages import Finished, TextDelta, Timings
 from errors import EngineError, InputError
 from live.stopwatch import MARKS
+from model_spec import ModelSpec
 from monitor.turns import LIVE_MARKS, Turn, Turns, as_csv, percentile
 from monitor.watch import Watch
 from services import Services
@@ -119,7 +120,8 @@ def test_turns_are_bounded_and_exported():
 
 
 def families(url, **options):
-    answer = httpx.get(f"{url}metrics", **options)
+    # The embedded models may have all of the machine at that moment.
+    answer = httpx.get(f"{url}metrics", timeout=30, **options)
     assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/plain")
     return {family.name: family for family in text_string_to_metric_families(answer.text)}
 
@@ -165,6 +167,36 @@ def test_a_live_turn_over_a_socket(page_url, services):
     until(lambda: not services.watch.state().live)
 
 
+def test_an_underrun_is_counted():
+    """A piece of a live reply that comes after the one before was heard, and one in good time."""
+    engine = slow_engine.Slow()
+    engine.chunks = 3
+    settings = Settings(_env_file=None, port=0, warm=False, engine="slow")
+    with Services(settings, [slow_engine.entry(engine)]) as services:
+        page = launch(services, block=False)
+
+        async def talk():
+            async with live_line.dial(page.local_url) as line:
+                await live_line.ask(line, "Go on.")
+                engine.go.release(2)
+                await live_line.receive(line, "response.output_audio.delta")
+                await asyncio.sleep(0.3)
+                assert not counted()
+                await asyncio.sleep(2.5)  # Two seconds of speech were sent, and are played.
+                engine.go.release()
+                await live_line.receive(line, "response.done")
+
+        def counted():
+            return httpx.get(f"{page.local_url}v1/stats").json()["underruns"]
+
+        assert not counted()
+        asyncio.run(talk())
+        assert counted() == 1
+        (sample,) = families(page.local_url)["parley_underruns"].samples[:1]
+        assert sample.value == 1
+        page.close()
+
+
 def test_who_may_look():
     """With a key, only its owner; how the server is, everybody may ask."""
     engine = slow_engine.Slow()
@@ -195,3 +227,42 @@ def test_health_of_a_server_whose_model_failed(services, page_url, monkeypatch):
     assert int(answer.headers["retry-after"]) > 0
     monkeypatch.undo()
     assert httpx.get(f"{page_url}health").status_code == 200
+
+
+def test_who_can_answer_now(tmp_path):
+    """`?ready=1` is for a proxy: only who has its models gets requests."""
+    kind = Kind("thinker", [])
+    spec = ModelSpec("thinker", "Thinker", "cpu", 10**9, kind.load)
+    entry = replace(slow_engine.entry(slow_engine.Slow()), specs=lambda settings, store: (spec,))
+    settings = Settings(
+        _env_file=None, port=0, warm=False, engine="slow", data=tmp_path, memory_budget=10**12
+    )
+    with Services(settings, [entry]) as services:
+        page = launch(services, block=False)
+
+        def answers():
+            """What each kind of question gets: status, and what is told."""
+            found = [httpx.get(f"{page.local_url}health{which}") for which in ("", "?ready=1")]
+            assert len({answer.text for answer in found}) == 1
+            assert all("retry-after" in answer.headers for answer in found if answer.is_error)
+            return [answer.status_code for answer in found], found[0].json()["status"]
+
+        def state():
+            (own,) = [status for status in services.models.status() if status.name == "thinker"]
+            return own.state
+
+        assert answers() == ([200, 503], "idle")
+        kind.may_load.clear()
+        services.models.warm(["thinker"])
+        until(lambda: kind.loads)
+        assert answers() == ([200, 503], "loading")
+        kind.may_load.set()
+        until(lambda: state() == "ready")
+        assert answers() == ([200, 200], "ready")
+        services.models.unload("thinker")
+        until(lambda: state() == "absent")
+        kind.error = OSError("no")
+        services.models.warm(["thinker"])
+        until(lambda: state() == "failed")
+        assert answers() == ([503, 503], "failed")
+        page.close()

@@ -77,6 +77,9 @@ def test_words_come_one_by_one(house, chat_at):
     sent = house.of(CHAT)[0].json
     assert sent["messages"][1] == {"role": "user", "content": "Hello."}
     assert (sent["temperature"], sent["max_tokens"], sent["seed"]) == (0.3, 50, 7)
+    assert "top_p" not in sent, "the server's own"
+    reply(chat_at(house.url), sampling=Sampling(top_p=0.9))
+    assert house.of(CHAT)[1].json["top_p"] == 0.9
 
 
 def test_words_are_heard_while_the_server_still_writes(house, chat_at):

@@ -187,7 +187,7 @@ def test_bad_messages_are_told(openai_client, messages, param, message):
     [
         ({"n": 2}, "n"),
         ({"stop": ["x"]}, "stop"),
-        ({"top_p": 0.5}, "top_p"),
+        ({"top_p": 0}, "top_p"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"modalities": ["audio"]}, "modalities"),
@@ -205,6 +205,22 @@ def test_what_is_not_served_is_refused(openai_client, options, param):
     with pytest.raises(openai.BadRequestError) as caught:
         ask(openai_client, text("Hi."), **options)
     assert caught.value.param == param
+
+
+def test_top_p_is_heeded(openai_client):
+    """Of a tiny share only the likeliest word is left, however freely it is drawn."""
+    told = [
+        ask(
+            openai_client,
+            text("Tell me something about the sea."),
+            temperature=2,
+            top_p=0.001,
+            seed=seed,
+            max_tokens=12,
+        )
+        for seed in (1, 2)
+    ]
+    assert len({answer.choices[0].message.content for answer in told}) == 1
 
 
 def test_what_changes_nothing_is_taken(openai_client):

@@ -13,7 +13,7 @@ from vita_house import (
     settings,
 )
 
-from engines.base import Cancel, Reference
+from engines.base import Cancel, Reference, Wishes
 from engines.messages import AudioChunk, Conversation, Finished, Sampling, Turn
 from engines.vita_audio.interleaving import Interleaving
 from engines.vita_audio.runtime import VitaAudio
@@ -146,6 +146,35 @@ def test_long_texts_are_read_in_pieces_and_heard_as_one(services, prompts):
     assert len(prompts) >= 2
     assert "".join(p.split("speech.\n")[1].split("<|im_end")[0] + " " for p, *_ in prompts) == text
     assert events[-1].timings.audio > 10
+
+
+@pytest.mark.parametrize("block", [8, 50])
+def test_blocks_are_as_large_as_is_wished(services, block):
+    engine = services.engine("vita-audio-boost")
+    text = "This is the first sentence, and it is as long as a sentence of some words may be."
+    whole = sound_of(engine.speak(text, seed=1, cancel=Cancel()))
+    asked = engine.adapted(Wishes(block=block)).speak(text, seed=1, cancel=Cancel())
+    pieces = [event.audio for event in asked if isinstance(event, AudioChunk)]
+    assert sum(map(len, pieces)) == len(whole)
+    assert block * 0.08 * 0.8 < max(piece.seconds for piece in pieces) < (block + 8) * 0.08
+
+
+def test_top_p_is_heeded(services):
+    """The likeliest token alone is what a tiny share leaves to draw from."""
+    engine = services.engine("vita-audio-boost")
+    written = [
+        text_of(
+            ask(
+                engine,
+                Turn(text="Hello."),
+                sampling=Sampling(1.5, 20, seed, top_p),
+                spoken=False,
+            )
+        )
+        for seed, top_p in ((1, 0.001), (2, 0.001), (1, None), (2, None))
+    ]
+    assert written[0] == written[1]
+    assert written[2] != written[3]
 
 
 def test_chinese_is_read(services, prompts):

@@ -1,25 +1,34 @@
 """VITA-Audio from the command line and the API, and weights that are not what they should be."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import soundfile
 import torch
 from conftest import ROOT, SAMPLES
+from engine_contract import sound_of, text_of
 from gradio_client import Client, handle_file
 from vita_checkpoint import SMALL
 from vita_house import (
+    BOTH,
     ask,
     data_fixture,  # noqa: F401  (a fixture)
     services_fixture,  # noqa: F401  (a fixture)
     settings,
 )
 
+from engines.base import Cancel
 from engines.messages import Turn
+from engines.vita_audio.products import PRODUCTS
 from errors import UnavailableError
 from services import Services
+from settings import Settings
+from speech.speaker import WEIGHTS
+from weights import Store
 
 #: `app.py` with the sizes of the small checkpoints in the place of the published ones.
 APP = """
@@ -60,6 +69,10 @@ def test_api(data):
     from demos.page import launch  # noqa: PLC0415
 
     clip = handle_file(SAMPLES / "sky.wav")
+    # A recording that is given as a voice is looked at first.
+    encoder = Store(Settings(_env_file=None).data / "weights").ensure(WEIGHTS)
+    if not (known := data / "weights" / WEIGHTS).exists():
+        known.symlink_to(encoder.parent)
     with Services(settings(data, engine="vita-audio-plus-boost")) as services:
         page = launch(services, block=False)
         try:
@@ -70,8 +83,50 @@ def test_api(data):
             assert soundfile.info(sound).samplerate == 22_050
             spoken = client.predict("Good morning.", api_name="/speak")
             assert soundfile.info(spoken).duration > 0.1
+            voice = handle_file(SAMPLES / "story.wav")
+            given = client.predict("Good morning.", voice, seed=1, api_name="/clone")
+            own = client.predict("Good morning.", seed=1, api_name="/speak")
+            assert soundfile.info(given).samplerate == 22_050
+            assert not np.array_equal(soundfile.read(given)[0], soundfile.read(own)[0])
+            # Nobody is promised that voice.
+            assert client.predict(api_name="/voices")["reference"] == "prompt"
         finally:
             page.close()
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_a_request_over_rounded_weights(data, name, precision):
+    with Services(settings(data, vita_precision=precision)) as services:
+        events = list(ask(services.engine(name), Turn(text="Hello.")))
+        assert text_of(events)
+        assert len(sound_of(events))
+        with services.models.use(name, cancel=Cancel()) as (vita,):
+            model = vita.language.model
+        rounded = [m for m in model.modules() if hasattr(m, "weight") and _is_rounded(m.weight)]
+        assert len(rounded) > 7 * model.config.layers
+        (own,) = [status for status in services.models.status() if status.name == name]
+        full = settings(data)
+        (product,) = [product for product in PRODUCTS if product.info.name == name]
+        assert own.memory < 0.75 * product.memory(full)
+
+
+def _is_rounded(weight):
+    return hasattr(weight, "__tensor_flatten__")
+
+
+def test_rounded_weights_without_torchao(data, monkeypatch):
+    known = importlib.util.find_spec
+
+    def find(name, *rest):
+        return None if name == "torchao" else known(name, *rest)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find)
+    with (
+        Services(settings(data, vita_precision="int8")) as services,
+        pytest.raises(UnavailableError, match=r"requirements-torchao\.txt"),
+    ):
+        list(ask(services.engine("vita-audio-boost"), Turn(text="Hello."), spoken=False))
 
 
 # Wrong weights
@@ -131,6 +186,39 @@ def test_tokenizer_of_another_model(copy):
     other = weights / "VITA-Audio-Plus-Boost" / "tokenizer.json"
     (weights / "VITA-Audio-Boost" / "tokenizer.json").write_bytes(other.read_bytes())
     fails(copy, "tokenizer.json", "VITA-Audio-Plus")
+
+
+def change_tokens(data, change, name="VITA-Audio-Boost"):
+    """Rewrite the tokens that were added to a tokenizer."""
+    path = data / "weights" / name / "tokenizer.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    told["added_tokens"] = change(told["added_tokens"])
+    path.write_text(json.dumps(told), encoding="utf-8")
+
+
+def test_tokenizer_without_the_audio_tokens(copy):
+    change_tokens(copy, lambda added: [t for t in added if "<|audio_" not in t["content"]])
+    fails(copy, "tokenizer.json", "lacks the audio tokens", "<|audio_0|>")
+
+
+def test_tokenizer_for_a_codec_of_other_size(copy):
+    change_tokens(copy, lambda added: [t for t in added if t["content"] != "<|audio_511|>"])
+    fails(copy, "tokenizer.json", "511 audio tokens", "512 codes")
+
+
+def test_vocabulary_of_another_model(copy):
+    """A tokenizer with more ids than the model, and a model of another size than published."""
+
+    def with_more(added):
+        last = max(token["id"] for token in added)
+        more = (added[-1] | {"id": last + n, "content": f"<|more_{n}|>"} for n in range(1, 300))
+        return [*added, *more]
+
+    change_tokens(copy, with_more)
+    fails(copy, "tokenizer.json", "ids up to", "960")
+    path = copy / "weights" / "VITA-Audio-Plus-Boost" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"vocab_size": 961}))
+    fails(copy, "config.json", "vocabulary is 961", "960", name="vita-audio-plus-boost")
 
 
 def test_normalisation_that_is_not_there(copy):

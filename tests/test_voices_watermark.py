@@ -6,18 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optional import needs
 from voice_tools import recording
 
 from errors import UnavailableError
 from speech.pcm import Audio
 from voices.watermark import DETECTOR, GENERATOR, MESSAGE, RATE, Watermark
 
-PACKAGES = ("torch", "omegaconf", "audioseal")
-
-with_audioseal = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in PACKAGES),
-    reason="needs requirements-watermark.txt",
-)
+with_audioseal = needs("requirements-watermark.txt", "torch", "omegaconf", "audioseal")
 
 
 def test_without_the_packages(tmp_path, monkeypatch):

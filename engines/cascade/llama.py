@@ -144,10 +144,12 @@ class _Stream:
 
 
 def _request(prompts: Sequence[Prompt], sampling: Sampling, slot: Slot) -> dict[str, Any]:
+    drawn = {} if sampling.top_p is None else {"top_p": sampling.top_p}
     seed = sampling.seed if sampling.seed is not None else secrets.randbits(31)
     return {
         "messages": [{"role": prompt.role, "content": as_text(prompt.text)} for prompt in prompts],
         "temperature": sampling.temperature,
+        **drawn,
         "max_tokens": sampling.max_tokens,
         "seed": seed,
         # A cached prompt is rounded differently from a fresh one, and one rounding is

@@ -155,8 +155,8 @@ class Steps:
             cancel: Stops the request, and its wait for a place.
             ahead: Steps that may be computed before they are read; 1 computes the next one while
                 the caller works on the last.
-            on_position: Told how many wait ahead (0: next), at first and whenever that changes, on
-                the caller's thread. Not called where there is no wait.
+            on_position: Told how many come before, those that hold a place included, at first and
+                whenever that changes, on the caller's thread. Not called where there is no wait.
 
         Raises:
             CancelledError: Within a step of `cancel.set()`; the request's state is free then.
@@ -165,7 +165,13 @@ class Steps:
         """
         request = _Request(steps, cancel, ahead)
         del steps  # From here on only the request holds it, and lets go of it.
-        with self._places.enter(cancel, on_position):
+        places = self._places
+
+        def told(waiting: int) -> None:
+            if on_position is not None:
+                on_position(waiting + places.active)
+
+        with places.enter(cancel, told):
             yield from self._follow(request)
 
     def call(self, work: Callable[[], T], *, cancel: Cancel) -> T:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from engines.base import Cancel, EngineInfo, Models, Reference, Task
+from engines.base import Cancel, EngineInfo, Models, Reference, Task, Wishes
 from engines.cascade.stages import Stages
 from engines.checks import check_turn, chosen_voice
 from engines.messages import Conversation, Event, Sampling, Turn
@@ -37,12 +37,14 @@ class OpenS2SEngine:
         info: What it is.
         parts: Models to borrow.
         models: Where from.
+        block: Units that are rendered at once; 0: as many as is usual.
     """
 
-    def __init__(self, info: EngineInfo, parts: Parts, models: Models) -> None:
+    def __init__(self, info: EngineInfo, parts: Parts, models: Models, block: int = 0) -> None:
         self._info = info
         self._parts = parts
         self._models = models
+        self._block = block
 
     @property
     def info(self) -> EngineInfo:
@@ -54,6 +56,15 @@ class OpenS2SEngine:
         if task == "text":
             return (self._parts.model,)
         return (self._parts.model, self._parts.decoder)
+
+    def adapted(self, wishes: Wishes) -> "OpenS2SEngine":
+        """See `Adaptable`."""
+        block = wishes.block or self._block
+        return OpenS2SEngine(self._info, self._parts, self._models, block)
+
+    def choices(self, wishes: Wishes, cancel: Cancel) -> tuple[str, ...]:
+        """See `Adaptable`: there is no server."""
+        return ()
 
     def transcribe(
         self, audio: Audio, *, language: str | None = None, cancel: Cancel
@@ -103,6 +114,7 @@ class OpenS2SEngine:
                 turn=turn,
                 conversation=conversation,
                 sampling=sampling,
+                block=self._block,
             )
             yield from answer.run(stages)
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from codec.checkpoint import CheckpointError, read_json
 from engines.base import Cancel
+from engines.native.quantization import Precision, rounding
 from engines.native.snapshot import Snapshot
 from engines.opens2s.config import read_config
 from engines.opens2s.features import Features
@@ -90,6 +92,7 @@ def load(
     *,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    precision: Precision = "full",
     on_progress: Callable[[float], None] | None = None,
     cancel: Cancel | None = None,
 ) -> Loaded:
@@ -99,13 +102,17 @@ def load(
         folder: As published, with its folders `tts` and `audio`.
         device: `cpu`, `cuda`, `cuda:1`.
         dtype: Of the weights; the reference's is bfloat16.
+        precision: Of the weights of the two language models' linear layers; int8 and int4 take
+            torchao. What hears stays as it is: it is a twentieth of the whole.
         on_progress: Told the share of the weights that is read.
         cancel: Stops the load.
 
     Raises:
         CheckpointError: If it is no such snapshot, or a part of it is absent or damaged.
+        UnavailableError: If the precision cannot be had here.
         CancelledError: If `cancel` was set.
     """
+    round_off = rounding(precision, device, dtype)
     config = read_config(folder)
     text = Rules.read(folder / "generation_config.json")
     speech = Rules.read(folder / "tts" / "generation_config.json")
@@ -134,12 +141,23 @@ def load(
         for name, part in (("llm_model", model.llm_model), ("tts_lm_model", model.tts_lm_model))
         if part.lm_head is None
     ]
+    written = {
+        layer
+        for part in (model.llm_model, model.tts_lm_model)
+        for layer in (*part.model.modules(), part.lm_head)
+    }
+
+    def finish(layer: nn.Module) -> None:
+        if round_off is not None and layer in written:
+            round_off(layer)
+
     total = snapshot.size
     snapshot.load(
         model,
         device=device,
         dtype=dtype,
         ignored="|".join(rf"{name}\.lm_head\.weight" for name in tied),
+        finish=finish,
         on_progress=None if on_progress is None else lambda done: on_progress(done / total),
         cancel=cancel,
     )

@@ -67,7 +67,9 @@ class LanguageModel(nn.Module):
     def logits(self, state: Tensor) -> Tensor:
         """What comes next after a hidden state, `[vocabulary]`."""
         weight = (self.lm_head or self.model.embed_tokens).weight
-        return functional.linear(state, weight)
+        # As a batch of one: rounded weights know no other.
+        made: Tensor = functional.linear(state[None], weight)[0]
+        return made
 
 
 class SpeechModel(LanguageModel):

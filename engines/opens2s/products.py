@@ -17,6 +17,7 @@ from settings import Settings
 from weights import Snapshot, Store
 
 if TYPE_CHECKING:  # Torch is not imported before a model is loaded.
+    from engines.native.quantization import Precision
     from engines.opens2s.runtime import Runtime
 
 #: Files of a snapshot; each is needed.
@@ -36,13 +37,66 @@ _OPTIONAL = ("model.safetensors.index.json", "chat_template.jinja")
 
 #: Bytes of the weights in bfloat16, as published (DialectS2S; OpenS2S has the same parts).
 DOWNLOAD = 22_100_000_000
-#: With the caches of some conversations, and what the models work with.
-_MEMORY = DOWNLOAD + 1_500_000_000
-#: Conversations at once; the caches of each take up to a tenth of a gigabyte.
-_CAPACITY = 8
+#: Weights of the linear layers of the two language models (Qwen3-8B, and 1.7B by the size).
+_LINEAR = 9_290_000_000
+#: Bytes of one of these by precision, with the scales.
+_WEIGHT_BYTES = {"full": 2.0, "int8": 1.02}
+#: Bytes of a position: keys and values of the 36 layers of one, and the 28 of the other.
+_KEPT, _KEPT_SPEECH = 147_456, 114_688
+#: Units of an answer at most: positions of the speech model, beside those of the text.
+_UNITS = 512
+#: What the models work with.
+_WORKSPACE = 700_000_000
 
 #: The decoder's. The model itself makes units, not samples.
 _RATE = 22_050
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """How a model is laid out on a card.
+
+    Attributes:
+        card: Memory of the card, GB.
+        precision: Of the language models' weights.
+        window: Positions that a dialogue with its answer may take.
+        users: Answers that are made at once.
+        block: Units that are rendered at once. A slower card makes them later, so smaller blocks
+            keep the sound from running dry after the first one.
+    """
+
+    card: int
+    precision: "Precision"
+    window: int
+    users: int
+    block: int
+
+    def memory(self, settings: Settings) -> int:
+        """Bytes on the card, with the caches of as many answers at once, as long as they may be."""
+        window, users = self.within(settings)
+        weights = DOWNLOAD - _LINEAR * (2.0 - _WEIGHT_BYTES[self.precision])
+        kept = window * _KEPT + (window + _UNITS) * _KEPT_SPEECH
+        return round(weights + users * kept + _WORKSPACE)
+
+    def within(self, settings: Settings) -> tuple[int, int]:
+        """Window and users, which the settings may change."""
+        return settings.opens2s_window or self.window, settings.opens2s_users or self.users
+
+    @property
+    def described(self) -> str:
+        """For people."""
+        weights = {"full": "bfloat16", "int8": "weights in int8, by torchao"}[self.precision]
+        return (
+            f"For a card of {self.card} GB: {weights}, {self.users} answers at once, dialogues of "
+            f"up to {self.window} tokens, sound in blocks of {self.block} units."
+        )
+
+
+#: The first is what a name alone stands for.
+PRESETS = (
+    Preset(40, "full", window=8192, users=4, block=25),
+    Preset(24, "int8", window=4096, users=4, block=16),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +106,12 @@ class Product:
     Attributes:
         info: What it is and can do.
         snapshot: Its weights.
-        memory: Bytes it takes on its device.
+        preset: How it is laid out.
     """
 
     info: EngineInfo
     snapshot: Snapshot
-    memory: int = _MEMORY
+    preset: Preset
 
     @property
     def licence(self) -> str:
@@ -65,30 +119,39 @@ class Product:
         return f"{self.snapshot.licence}; of the decoder: {DECODER.licence}"
 
     @property
+    def needs(self) -> str:
+        """Device and memory, for people."""
+        kind = {"full": "bfloat16", "int8": "int8"}[self.preset.precision]
+        return f"A GPU with {self.preset.card} GB ({kind}), 23 GB of disk"
+
+    @property
     def requires(self) -> Requirements:
         """What it needs beside memory."""
+        rounded = self.preset.precision != "full"
         return Requirements(
             download=DOWNLOAD + decoder.DOWNLOAD,
-            packages=("torch", "transformers"),
+            packages=("torch", "transformers", *(("torchao",) if rounded else ())),
+            install=f"requirements-{'torchao' if rounded else 'gpu'}.txt",
             missing=self.missing,
         )
 
     def engine(self, models: Models) -> SpeechEngine:
         """The engine over the models of `specs`."""
         parts = Parts(self.info.name, decoder.NAME, embedded.RECOGNIZER.names)
-        return OpenS2SEngine(self.info, parts, models)
+        return OpenS2SEngine(self.info, parts, models, self.preset.block)
 
     def specs(self, settings: Settings, store: Store) -> tuple[ModelSpec, ...]:
         """Its models; what writes down the words is the embedded engine's."""
-        device = devices.pick(settings.device, {"cpu": self.memory, "cuda": self.memory})
+        memory = self.preset.memory(settings)
+        device = devices.pick(settings.device, {"cpu": memory, "cuda": memory})
 
         def load(report: LoadReport) -> "Runtime":
-            return self._load(fetch(store, self.snapshot, report), device, report)
+            return self._load(settings, fetch(store, self.snapshot, report), device, report)
 
-        own = ModelSpec(self.info.name, self.info.title, device, self.memory, load)
+        own = ModelSpec(self.info.name, self.info.title, device, memory, load)
         return (own, decoder.spec(settings, store), *embedded.RECOGNIZER.specs(settings, store))
 
-    def _load(self, folder: Path, device: str, report: LoadReport) -> "Runtime":
+    def _load(self, settings: Settings, folder: Path, device: str, report: LoadReport) -> "Runtime":
         import torch  # noqa: PLC0415  (only now; the table of engines does without)
 
         from engines.opens2s.loading import load  # noqa: PLC0415
@@ -98,10 +161,12 @@ class Product:
             folder,
             device=device,
             dtype=torch.bfloat16,
+            precision=self.preset.precision,
             on_progress=lambda share: report.update("loading", share),
             cancel=report.cancel,
         )
-        return Runtime(loaded, _CAPACITY)
+        window, users = self.preset.within(settings)
+        return Runtime(loaded, users, window)
 
     def missing(self, settings: Settings, store: Store) -> int:
         """Bytes that are yet to be fetched, by and large."""
@@ -110,20 +175,10 @@ class Product:
         return own + decoder.missing(store)
 
 
-def _product(name: str, title: str, licence: str, languages: tuple[str, ...], note: str) -> Product:
-    info = EngineInfo(
-        name=name,
-        title=title,
-        tasks=frozenset({"sqa", "text"}),
-        hears=languages,
-        speaks=languages,
-        voices=(Voice("own", "*", "The one voice it was trained with"),),
-        rate=_RATE,
-        notes=f"{note} It has one voice, and answers at most 41 s at a time. It reads no text "
-        "aloud and writes no speech down: the words of a question come from another recognizer, "
-        "and in later turns stand for its sound. Computed as by the published code; the real "
-        "weights could not be tried when this was written.",
-    )
+def _products(
+    name: str, title: str, licence: str, languages: tuple[str, ...], note: str
+) -> tuple[Product, ...]:
+    """A model in each of the presets."""
     snapshot = Snapshot(
         repo=f"CASIA-LM/{title}",
         # Its commit could not be looked up when this was written; the first fetch pins it.
@@ -133,24 +188,35 @@ def _product(name: str, title: str, licence: str, languages: tuple[str, ...], no
         files=_FILES,
         optional=_OPTIONAL,
     )
-    return Product(info, snapshot)
+
+    def product(preset: Preset) -> Product:
+        small = preset is not PRESETS[0]
+        info = EngineInfo(
+            name=f"{name}-{preset.card}gb" if small else name,
+            title=f"{title} ({preset.card} GB)" if small else title,
+            tasks=frozenset({"sqa", "text"}),
+            hears=languages,
+            speaks=languages,
+            voices=(Voice("own", "*", "The one voice it was trained with"),),
+            rate=_RATE,
+            wishes=frozenset({"block"}),
+            notes=f"{note} {preset.described} It has one voice, and answers at most 41 s at a "
+            "time. It reads no text aloud and writes no speech down: the words of a question come "
+            "from another recognizer, and in later turns stand for its sound. Computed as by the "
+            "published code; the real weights could not be tried when this was written.",
+        )
+        return Product(info, snapshot, preset)
+
+    return tuple(map(product, PRESETS))
 
 
-OPENS2S = _product(
-    "opens2s",
-    "OpenS2S",
-    "Apache-2.0",
-    ("en", "zh"),
-    "Hears how something is said, not only what, and answers in that mood.",
+PRODUCTS = (
+    *_products(
+        "opens2s",
+        "OpenS2S",
+        "Apache-2.0",
+        ("en", "zh"),
+        "Hears how something is said, not only what, and answers in that mood.",
+    ),
+    *_products("dialects2s", "DialectS2S", "MIT", ("zh",), "OpenS2S for dialects of Chinese."),
 )
-DIALECTS2S = _product(
-    "dialects2s",
-    "DialectS2S",
-    "MIT",
-    ("zh",),
-    "OpenS2S for dialects of Chinese.",
-)
-PRODUCTS = (OPENS2S, DIALECTS2S)
-
-#: Of either, for people.
-NEEDS = "A GPU with 32 GB or more (bfloat16), 23 GB of disk"

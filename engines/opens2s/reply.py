@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from codec.decoder import SpeechDecoder
+from codec.stream import DecoderStream, StreamPlan
 from engines.base import Cancel, Stopwatch
 from engines.cascade.stages import Stages
 from engines.messages import (
@@ -16,6 +17,7 @@ from engines.messages import (
     TextDelta,
     Turn,
     Usage,
+    Waiting,
 )
 from engines.opens2s.captions import Captions
 from engines.opens2s.generation import Unit, Word
@@ -44,6 +46,7 @@ class Answer:
         turn: The question.
         conversation: What was said before.
         sampling: How tokens are drawn.
+        block: Units that are rendered at once; 0: as many as is usual.
     """
 
     model: Runtime
@@ -52,6 +55,7 @@ class Answer:
     turn: Turn
     conversation: Conversation
     sampling: Sampling
+    block: int = 0
     _seconds: float = field(init=False, default=0.0)
     _usage: Usage = field(init=False, default=Usage())
     _captions: Captions = field(init=False, default_factory=Captions)
@@ -86,7 +90,9 @@ class Answer:
             for _ in codes:
                 pass
         else:
-            for audio, last in _decoded(self.decoder, codes, seeds.sound, stages.stop):
+            plan = StreamPlan.in_blocks(self.block)
+            stream = self.decoder.open(seed=seeds.sound, plan=plan)
+            for audio, last in _decoded(stream, codes, stages.stop):
                 watch.mark("first_audio")
                 self._seconds += audio.seconds
                 words = self._captions.rest() if last else self._captions.speak(audio.seconds)
@@ -109,6 +115,7 @@ class Answer:
             seeds=seeds,
             spoken=self.decoder is not None,
             cancel=cancel,
+            on_position=lambda ahead: put(Waiting(ahead)),
         )
         text = TextStream(self.model.loaded.tokenizer)
         units = self.model.loaded.units
@@ -147,10 +154,9 @@ def dialogue(turn: Turn, conversation: Conversation) -> tuple[Said, ...]:
 
 
 def _decoded(
-    decoder: SpeechDecoder, codes: Iterable[int], seed: int, cancel: Cancel
+    stream: DecoderStream, codes: Iterable[int], cancel: Cancel
 ) -> Iterator[tuple[Audio, bool]]:
     """The speech of codes as it becomes certain, and whether it is the end of it."""
-    stream = decoder.open(seed=seed)
     for code in codes:
         audio = stream.push([code], cancel.check)
         if len(audio):

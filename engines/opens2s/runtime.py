@@ -1,7 +1,7 @@
 """A loaded snapshot at work: requests in turn, a model step at a time."""
 
 import secrets
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -79,10 +79,14 @@ class Runtime:
     Args:
         loaded: The snapshot.
         capacity: Requests that are worked on at once; further ones wait.
+        window: Positions that a dialogue with its answer may take; 0: all that the language model
+            has. What is kept of a request grows with them.
     """
 
-    def __init__(self, loaded: Loaded, capacity: int = 8) -> None:
+    def __init__(self, loaded: Loaded, capacity: int = 8, window: int = 0) -> None:
         self.loaded = loaded
+        most = loaded.model.config.llm.max_position_embeddings
+        self.window = min(window or most, most)
         self._steps = Steps("opens2s", capacity)
 
     @property
@@ -102,15 +106,17 @@ class Runtime:
         seeds: Seeds,
         spoken: bool,
         cancel: Cancel,
+        on_position: Callable[[int], None] | None = None,
     ) -> Answering:
         """Begin to answer what was said.
 
         Args:
             said: The dialogue; the last message is the question.
-            sampling: Temperature of the text, and its length.
+            sampling: How the text is drawn, and its length.
             seeds: Of the request.
             spoken: False writes text only: the same text.
             cancel: Stops the work within one step.
+            on_position: Told how many requests come before, while there is no place.
 
         Raises:
             InputError: If the dialogue is longer than the model can read, or a clip too short.
@@ -120,14 +126,15 @@ class Runtime:
         clips = [features.samples(clip) for clip in prompt.clips]
         mel = features(clips) if clips else None
         rows = prompt.tokens + sum(map(model.heard, mel.valid if mel else ()))
-        room = model.config.llm.max_position_embeddings
-        if rows + sampling.max_tokens > room:
+        if rows + sampling.max_tokens > self.window:
             raise InputError(
                 f"The dialogue is too long: with its answer it takes {rows + sampling.max_tokens} "
-                f"positions of {room}. Begin a new one, or show the model less of it."
+                f"positions of {self.window}. Begin a new one, show the model less of it, or "
+                "allow more (PARLEY_OPENS2S_WINDOW)."
             )
         steps = self._tokens(prompt, mel, sampling, seeds, spoken=spoken)
-        return Answering(rows, self._steps.run(steps, cancel=cancel, ahead=_AHEAD))
+        tokens = self._steps.run(steps, cancel=cancel, ahead=_AHEAD, on_position=on_position)
+        return Answering(rows, tokens)
 
     def _tokens(
         self,
@@ -153,7 +160,7 @@ class Runtime:
                 Drawing(
                     0.0 if greedy else sampling.temperature,
                     text.top_k,
-                    _TOP_P,
+                    _TOP_P if sampling.top_p is None else sampling.top_p,
                     text.repetition_penalty,
                 ),
                 model.config.llm.vocab_size,

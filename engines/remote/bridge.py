@@ -15,6 +15,8 @@ T = TypeVar("T")
 #: that waits at the sender, so a slow listener slows the model on the other machine.
 AHEAD = 4
 
+_CLOSED = "The connection was closed. Try again."
+
 
 class Bridge:
     """An event loop on a thread of its own; any thread may wait for what runs on it.
@@ -25,6 +27,8 @@ class Bridge:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
+        self._closed = False
+        self._closing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"bridge {name}", daemon=True)
         self._thread.start()
 
@@ -33,6 +37,7 @@ class Bridge:
 
         Raises:
             CancelledError: As soon as `cancel` is set, whatever is being waited for.
+            UnavailableError: If this object was closed.
         """
         cancel.check()
         given: SimpleQueue[tuple[T] | asyncio.Task[None]] = SimpleQueue()
@@ -56,10 +61,10 @@ class Bridge:
                 cancel.check()
                 if isinstance(got, asyncio.Task):
                     if got.cancelled():
-                        raise UnavailableError("The connection was closed. Try again.")
+                        raise UnavailableError(_CLOSED)
                     got.result()
                     return
-                self._loop.call_soon_threadsafe(room.release)
+                self._tell(room.release)
                 yield got[0]
         finally:
             forget()
@@ -68,16 +73,24 @@ class Bridge:
                 ended = isinstance(given.get(), asyncio.Task)
 
     def close(self, goodbye: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
-        """End the thread, once `goodbye` has run on the loop."""
+        """Stop what runs, and end the thread once `goodbye` has run on the loop."""
 
         async def end() -> None:
             try:
+                # A loop that stops under a task would leave its reader waiting for ever.
+                running = asyncio.all_tasks() - {asyncio.current_task()}
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
                 if goodbye is not None:
                     await goodbye()
             finally:
                 self._loop.stop()
 
-        self._start(end(), lambda task: None)
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._loop.call_soon_threadsafe(lambda: self._loop.create_task(end()))
         self._thread.join()
 
     def _start(
@@ -92,10 +105,19 @@ class Bridge:
             task.add_done_callback(ended)
 
         def stop() -> None:
-            self._loop.call_soon_threadsafe(lambda: task and task.cancel())
+            self._tell(lambda: task and task.cancel())
 
-        self._loop.call_soon_threadsafe(begin)
+        if not self._tell(begin):
+            work.close()
+            raise UnavailableError(_CLOSED)
         return stop
+
+    def _tell(self, work: Callable[[], object]) -> bool:
+        """Run something on the loop, unless that is ending: then all on it was stopped anyway."""
+        with self._closing:
+            if not self._closed:
+                self._loop.call_soon_threadsafe(work)
+            return not self._closed
 
     def _run(self) -> None:
         try:

@@ -123,6 +123,8 @@ class RemoteChat:
         }
         if sampling.seed is not None:
             fields["seed"] = sampling.seed
+        if sampling.top_p is not None:
+            fields["top_p"] = sampling.top_p
         return fields
 
     def _unknown(self, errand: Errand) -> UnavailableError | None:

@@ -60,9 +60,11 @@ class Asking:
 
     Attributes:
         models: Borrowed.
+        block: Codes that are rendered at once; 0: as many as is usual.
     """
 
     models: Models
+    block: int = 0
 
     def reading(self, text: str, reference: Reference | None, seed: int | None) -> Reply:
         """Read a text aloud.
@@ -91,6 +93,7 @@ class Asking:
             drawing=drawing(_READING_TEMPERATURE),
             seed=seed_of(seed),
             watch=watch,
+            block=self.block,
             shown=False,
         )
 
@@ -126,9 +129,10 @@ class Asking:
             parts=[Part(messages, heard, sampling.max_tokens, codes)],
             # Text alone has no runs of codes for the heads to make.
             mode=self.models.vita.mode if spoken else VANILLA,
-            drawing=drawing(sampling.temperature),
+            drawing=drawing(sampling.temperature, sampling.top_p),
             seed=seed_of(sampling.seed),
             watch=watch,
+            block=self.block,
             question=turn.audio,
         )
 

@@ -1,14 +1,22 @@
 """VITA-Audio behind the contract of `engines.base`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engines.base import Cancel, EngineInfo, Models, Reference, Stopwatch, Task
+from engines.base import Cancel, EngineInfo, Models, Reference, Stopwatch, Task, Wishes
 from engines.cascade.stages import Stages
 from engines.checks import check_turn, chosen_voice
-from engines.messages import Conversation, Event, Finished, Sampling, Turn
+from engines.messages import (
+    Conversation,
+    Event,
+    Finished,
+    Sampling,
+    Transcript,
+    Turn,
+    Waiting,
+)
 from errors import InputError
 from speech.pcm import Audio
 from speech.segments import no_speech_message
@@ -39,12 +47,14 @@ class VitaAudioEngine:
         info: What it is.
         parts: Models to borrow.
         models: Where from.
+        block: Codes that are rendered at once; 0: as many as is usual.
     """
 
-    def __init__(self, info: EngineInfo, parts: Parts, models: Models) -> None:
+    def __init__(self, info: EngineInfo, parts: Parts, models: Models, block: int = 0) -> None:
         self._info = info
         self._parts = parts
         self._models = models
+        self._block = block
 
     @property
     def info(self) -> EngineInfo:
@@ -55,20 +65,41 @@ class VitaAudioEngine:
         """See `SpeechEngine`."""
         return self._names(heard=task in ("asr", "sqa"), spoken=task in ("tts", "sqa"))
 
+    def adapted(self, wishes: Wishes) -> "VitaAudioEngine":
+        """See `Adaptable`."""
+        block = wishes.block or self._block
+        return VitaAudioEngine(self._info, self._parts, self._models, block)
+
+    def choices(self, wishes: Wishes, cancel: Cancel) -> tuple[str, ...]:
+        """See `Adaptable`: whatever writes, it is this one checkpoint."""
+        return ()
+
     def transcribe(
         self, audio: Audio, *, language: str | None = None, cancel: Cancel
     ) -> Iterator[Event]:
         """Recognize speech; see `SpeechEngine`. The language is the model's to find out."""
-        with self._asking(heard=True, spoken=False, cancel=cancel) as asking:
+        with (
+            self._asking(heard=True, spoken=False, cancel=cancel) as asking,
+            Stages(cancel) as stages,
+        ):
             from engines.vita_audio.reply import recognize  # noqa: PLC0415
 
             watch = Stopwatch()
-            for transcript in recognize(asking.models, audio, cancel):
-                if transcript.final:
+
+            # On a thread, as it can tell of its wait for a place only while it waits.
+            def work(put: Callable[[Event], None]) -> None:
+                def told(ahead: int) -> None:
+                    put(Waiting(ahead))
+
+                for transcript in recognize(asking.models, audio, stages.stop, told):
+                    put(transcript)
+
+            for event in stages.read(stages.run("recognition", work)):
+                if isinstance(event, Transcript) and event.final:
                     watch.mark("recognized")
-                    if not transcript.text:
+                    if not event.text:
                         raise InputError(no_speech_message(audio))
-                yield transcript
+                yield event
             yield Finished(watch.timings(audio.seconds))
 
     def speak(
@@ -140,7 +171,8 @@ class VitaAudioEngine:
                     borrowed[self._parts.model],
                     borrowed.get(self._parts.decoder),
                     borrowed.get(tokenizer) if tokenizer else None,
-                )
+                ),
+                self._block,
             )
 
     def _names(self, *, heard: bool, spoken: bool) -> tuple[str, ...]:

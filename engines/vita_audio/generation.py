@@ -108,7 +108,7 @@ class Generation:
             max_tokens: Longest reply.
             sure: So many tokens at its beginning are the likeliest, whatever `drawing` says.
             cancel: Stops the reply within a step.
-            on_position: Told how many requests wait ahead, while there is no place.
+            on_position: Told how many requests come before, while there is no place.
 
         Raises:
             InputError: If the prompt cannot be read, or does not fit the window.

@@ -208,6 +208,7 @@ def _product(title: str, mode: str, *, heads: int, hears_codes: bool) -> Product
         voices=(Voice("glm", "*", "The one voice of the GLM-4-Voice codec"),),
         rate=_RATE,
         reference="prompt",
+        wishes=frozenset({"block"}),
         notes=_NOTES.format(heads=heads_note),
     )
     snapshot = Snapshot(

@@ -7,9 +7,19 @@ from dataclasses import dataclass, field
 
 from codec.decoder import SpeechDecoder
 from codec.speech_tokenizer import SpeechTokenizer
+from codec.stream import DecoderStream, StreamPlan
 from engines.base import Cancel, Stopwatch
 from engines.cascade.stages import Channel, Stages
-from engines.messages import AudioChunk, Event, Finished, Span, TextDelta, Transcript, Usage
+from engines.messages import (
+    AudioChunk,
+    Event,
+    Finished,
+    Span,
+    TextDelta,
+    Transcript,
+    Usage,
+    Waiting,
+)
 from engines.native.sampling import Drawing
 from engines.vita_audio.interleaving import Code, Interleaving, Text
 from engines.vita_audio.prompts import ChatMessage, recognition
@@ -37,9 +47,9 @@ _SEEDS = 2**32
 Put = Callable[[Event], None]
 
 
-def drawing(temperature: float) -> Drawing:
-    """How tokens are chosen at a temperature."""
-    return Drawing(temperature, TOP_K, 1.0, REPETITION_PENALTY)
+def drawing(temperature: float, top_p: float | None = None) -> Drawing:
+    """How tokens are chosen; the published scripts leave `top_p` at 1."""
+    return Drawing(temperature, TOP_K, 1.0 if top_p is None else top_p, REPETITION_PENALTY)
 
 
 def seed_of(seed: int | None) -> int:
@@ -66,15 +76,21 @@ class Models:
         return self.vita.hear(audio, self.tokenizer)
 
 
-def recognize(models: Models, audio: Audio, cancel: Cancel) -> Iterator[Transcript]:
+def recognize(
+    models: Models,
+    audio: Audio,
+    cancel: Cancel,
+    on_position: Callable[[int], None] | None = None,
+) -> Iterator[Transcript]:
     """Transcripts of more and more of a clip of any length; the last is final, maybe empty.
 
-    Heads make mistakes that nobody checks, so the main model alone writes.
+    Heads make mistakes that nobody checks, so the main model alone writes. `on_position` is told
+    how many requests come before, while there is no place.
     """
     text, spans = "", list[Span]()
     for segment in split(audio):
         cancel.check()
-        part = _words(models, segment, cancel)
+        part = _words(models, segment, cancel, on_position)
         if part:
             end = segment.start + segment.audio.seconds
             spans.append(Span(part, segment.start, end))
@@ -85,7 +101,12 @@ def recognize(models: Models, audio: Audio, cancel: Cancel) -> Iterator[Transcri
     yield Transcript(text, True, tuple(spans), audio.seconds)
 
 
-def _words(models: Models, segment: Segment, cancel: Cancel) -> str:
+def _words(
+    models: Models,
+    segment: Segment,
+    cancel: Cancel,
+    on_position: Callable[[int], None] | None,
+) -> str:
     heard = models.hear(segment.audio)
     most = max(_SHORTEST_TRANSCRIPT, round(segment.audio.seconds * _TOKENS_PER_SECOND))
     tokens = models.vita.write(
@@ -96,6 +117,7 @@ def _words(models: Models, segment: Segment, cancel: Cancel) -> str:
         seed=0,
         max_tokens=most,
         cancel=cancel,
+        on_position=on_position,
     )
     reply = Interleaving(models.vita.vocabulary)
     made = (reply.take(token) for token in tokens)
@@ -130,6 +152,7 @@ class Reply:
         drawing: How tokens are chosen.
         seed: Fixes what is random.
         watch: Runs since the request began.
+        block: Codes that are rendered at once; 0: as many as is usual.
         question: Written down beside the reply; None: nothing was said.
         shown: Whether the text of the reply is handed out.
     """
@@ -140,6 +163,7 @@ class Reply:
     drawing: Drawing
     seed: int
     watch: Stopwatch
+    block: int = 0
     question: Audio | None = None
     shown: bool = True
     _seconds: float = field(init=False, default=0.0)
@@ -171,7 +195,9 @@ class Reply:
             for _ in codes:
                 pass
         else:
-            for audio in _decoded(self.models.decoder, codes, self.seed, stages.stop):
+            plan = StreamPlan.in_blocks(self.block)
+            stream = self.models.decoder.open(seed=self.seed, plan=plan)
+            for audio in _decoded(stream, codes, stages.stop):
                 self.watch.mark("first_audio")
                 self._seconds += audio.seconds
                 put(AudioChunk(audio))
@@ -217,6 +243,7 @@ class Reply:
             # Marks stand around each group of codes, which has eight or more.
             max_tokens=part.max_text + part.max_codes + part.max_codes // 4,
             cancel=cancel,
+            on_position=lambda ahead: put(Waiting(ahead)),
         )
         reply = Interleaving(vita.vocabulary)
         words = codes = 0
@@ -239,11 +266,9 @@ class Reply:
         self._usage = Usage(prompts, 0, self._usage.reply_tokens + words + codes)
 
 
-def _decoded(
-    decoder: SpeechDecoder, codes: Iterable[int], seed: int, cancel: Cancel
-) -> Iterator[Audio]:
+def _decoded(stream: DecoderStream, codes: Iterable[int], cancel: Cancel) -> Iterator[Audio]:
     """The speech of codes as it becomes certain, its end included; nothing without a code."""
-    stream, pushed = decoder.open(seed=seed), False
+    pushed = False
     for code in codes:
         pushed = True
         audio = stream.push((code,), cancel.check)

@@ -168,7 +168,7 @@ class VitaAudio:
             seed: Fixes what is random.
             max_tokens: Longest reply.
             cancel: Stops the reply within a step.
-            on_position: Told how many requests wait ahead, while there is no place.
+            on_position: Told how many requests come before, while there is no place.
         """
         stop: Collection[int] = self.vocabulary.stops | set(self.language.model.config.ends)
         embeddings = None

@@ -17,6 +17,8 @@ const DEFAULTS = {
   min_speech_ms: 130,
   padding_ms: 300,
   temperature: 0.7,
+  top_p: 0,
+  block: 0,
   max_tokens: 256,
   history_limit: 20,
   images_in_history: false,
@@ -32,6 +34,8 @@ const TELL = {
   min_speech_ms: (client, value) => client.configure("min_speech_ms", value),
   padding_ms: (client, value) => client.configure("padding_ms", value),
   temperature: (client, value) => client.configure("temperature", value),
+  top_p: (client, value) => client.configure("top_p", value),
+  block: (client, value) => client.configure("block", Number(value)),
   max_tokens: (client, value) => client.update("max_tokens", { max_output_tokens: value }),
   history_limit: (client, value) => client.configure("history_limit", value),
   images_in_history: (client, value) => client.configure("images_in_history", value),
@@ -143,6 +147,7 @@ export class Settings {
     this.#find("notes").textContent = this.engine?.notes ?? "";
     this.#find("silence").hidden = this.value("patience") !== "silence";
     this.#find("images").hidden = !this.engine?.can_see;
+    this.#find("block").hidden = !this.engine?.wishes?.includes("block");
   }
 
   #find(name) {
