@@ -6,9 +6,9 @@
 
 Random weights of the published sizes (by the size of its file; Freeze-Omni's are known): time does
 not depend on values. Every figure beside a time is a ratio of two times of the same run: the first
-sound with the first sentence's speed-up and without, with the published server's pieces, the whole
-sentence as a stream and as codes first and sound then, and a step to what reading the weights once
-takes at the speed at which this machine copies memory (the floor).
+sound with the first sentence's speed-up and without, the whole sentence as a stream and as codes
+first and sound then, and a step to what reading the weights once takes at the speed at which this
+machine copies memory (the floor).
 """
 
 import argparse
@@ -21,10 +21,8 @@ import torch
 
 from bench.opens2s import copy_speed, size_of
 from engines.base import Cancel
-from engines.vita.speech import reference
 from engines.vita.speech.codec import Codec
 from engines.vita.speech.config import RATE, CodecConfig, DecoderConfig
-from engines.vita.speech.cutting import Samples
 from engines.vita.speech.decoder import TokenDecoder
 from engines.vita.speech.drawing import write_codes
 from engines.vita.speech.head import SpeechHead
@@ -85,7 +83,7 @@ def random_head(size: str, device: str, dtype: torch.dtype) -> SpeechHead:
     torch.manual_seed(0)
     sizes, sounds = SIZES[size]
     decoder = TokenDecoder(sizes).requires_grad_(False).eval()
-    decoder.out_fnn.bias[sizes.end] = -torch.inf
+    decoder.out_fnn.bias[sizes.codes :] = -torch.inf
     codec = Codec(sounds).requires_grad_(False).eval()
     rotary = decoder.rotary
     decoder = decoder.to(device=device, dtype=dtype)
@@ -116,19 +114,6 @@ def streamed(head: SpeechHead, options: Options) -> Iterator[int]:
         yield len(audio)
 
 
-def published(head: SpeechHead, most: int) -> Iterator[int]:
-    """One first sentence as the published server speaks it."""
-    pieces: Iterator[Samples] = reference.segments(
-        head,
-        [ord(word[0]) for word in _SENTENCE.split()],
-        lambda: 0.5,
-        pacing=reference.FIRST,
-        most=most,
-    )
-    for piece in pieces:
-        yield len(piece)
-
-
 def in_one_go(head: SpeechHead, most: int) -> Iterator[int]:
     """One sentence: all codes, then all sound."""
     rows = head.rows([ord(word[0]) for word in _SENTENCE.split()])
@@ -144,7 +129,6 @@ def report(head: SpeechHead, device: str, codes: int, rounds: int) -> None:
     ways: dict[str, Callable[[], Iterator[int]]] = {
         "speed-up": lambda: streamed(head, options),
         "without": lambda: streamed(head, replace(options, first=LATER)),
-        "published": lambda: published(head, codes),
         "one go": lambda: in_one_go(head, codes),
     }
     runs: dict[str, list[Times]] = {name: [] for name in ways}
@@ -160,7 +144,6 @@ def report(head: SpeechHead, device: str, codes: int, rounds: int) -> None:
     others = {name: first[name] / first["speed-up"] for name in ways}
     print(f"first sound after {first['speed-up']:.3f} s; of that,", end=" ")
     print(f"{others['without']:.2f} times without the speed-up,", end=" ")
-    print(f"{others['published']:.2f} times in the published server's pieces,", end=" ")
     print(f"{others['one go']:.2f} times with all codes first")
     whole = total["speed-up"] / total["one go"]
     print(f"the whole sentence takes {whole:.2f} times as long as with all codes first")

@@ -93,6 +93,28 @@ def test_speech_is_what_the_codec_makes_of_all_codes_at_once(head):
     assert abs(joined[-1]) < 1e-3
 
 
+@pytest.mark.parametrize("silent", [3000, 12_000, 13_000])
+def test_nobody_waits_through_silence_before_a_reply(tmp_path, monkeypatch, silent):
+    head = load(make(tmp_path, hidden=HIDDEN, eager=-100))
+    decode, begun = head.codec.decode, []
+
+    def quiet(codes):
+        wave = decode(codes).clone()
+        if not begun:
+            wave[:silent] = 0
+        begun.append(codes)
+        return wave
+
+    monkeypatch.setattr(head.codec, "decode", quiet)
+    stream = head.open(17, Cancel(), Options(first=LATER, most=70))
+    joined = samples(list(say(stream, "Only one sentence in here.")))
+    assert len(joined) == stream.codes * 600 - stream.trimmed
+    assert abs(silent - 240 - stream.trimmed) < 240
+    # The rest comes with 10 ms before it.
+    assert not joined[:100].any()
+    assert abs(joined[100:1000]).max() > 0.03
+
+
 def test_units_meet_without_a_jump(head):
     pieces = list(say(head.open(4, Cancel()), REPLY))
     joined = concatenate([audio for audio, _ in pieces])
