@@ -2,12 +2,14 @@
 
     python -m bench.cascade [--questions 6] [--clients 1 2 4 8]
 
-Typed questions that ask for five sentences, by the same loaded models, question by question in
-alternation, so that a noisy machine disturbs all columns alike:
+Typed questions that ask for five sentences, two ways at a time, question by question in
+alternation, so that a noisy machine disturbs both alike:
 
-- *sequential*: write all, synthesize all, then play;
-- *concurrent*: the embedded engine as the page uses it;
-- *over HTTP*: the same, with the same chat model behind llama.cpp's own server.
+- *sequential*, write all, synthesize all, then play, against *concurrent*, the embedded
+  engine as the page uses it; the same loaded models;
+- *embedded* against *over HTTP*, the same with its chat model behind llama.cpp's own server.
+  That model is loaded a second time: with one for both, each would push what the other has
+  read out of its cache.
 
 Then several clients at once: each must get its own words. Last, what HTTP costs without any
 model: the time to the first token of servers that answer at once.
@@ -27,21 +29,24 @@ from engines.base import Cancel
 from engines.cascade import embedded
 from engines.cascade.answering import SPOKEN_PROMPT
 from engines.cascade.kit import ChatPart
+from engines.cascade.llama import Llama
 from engines.cascade.parts import Prompt
-from engines.catalog import CATALOG, RECOGNIZERS, SYNTHESIZERS, Entry, cascade
+from engines.catalog import CATALOG, CHAT_MODELS, RECOGNIZERS, SYNTHESIZERS, cascade
 from engines.messages import AudioChunk, Conversation, Finished, Sampling, TextDelta, Turn, Usage
 from engines.remote.address import Remote
 from engines.remote.chat import RemoteChat
 from model_spec import LoadReport, ModelSpec
 from services import Services
 from settings import Settings
+from weights import Store
 
 #: One thing each, so that an answer shows whose it is.
 THINGS = ("penguins", "gravity", "Saturn", "bicycles", "volcanoes", "coffee", "glaciers", "violins")
 SAMPLING = Sampling(temperature=0.0, max_tokens=110)
 CLIENT_SAMPLING = replace(SAMPLING, max_tokens=40)
-#: Of one length, and other words: no column finds the prompts of another in the cache.
-STYLES = {"sequential": "helpful", "concurrent": "friendly", "over HTTP": "cheerful"}
+#: Of one length, and other words: on the same model no way finds the prompts of another in
+#: the cache. Over HTTP it is another model, and the same words are to come.
+STYLES = {"sequential": "helpful", "concurrent": "friendly"}
 #: What is to come of it: concurrent first sound over sequential, and milliseconds of HTTP.
 MOST_RATIO, MOST_MS = 0.4, 15.0
 TRIES = 60
@@ -59,7 +64,7 @@ class Measured:
 
 
 def system(column: str) -> str:
-    """The instructions of one column."""
+    """The instructions of one way."""
     told = SPOKEN_PROMPT.replace("friendly", STYLES[column])
     return told.replace("one to three short spoken sentences", "exactly five spoken sentences")
 
@@ -109,27 +114,34 @@ def ask(
     return Measured(token, first, time.perf_counter() - began, text, tokens)
 
 
-def behind_http(found: list[Remote]) -> Entry:
-    """The embedded engine with its chat model behind llama.cpp's own server.
+class _BehindHTTP(RemoteChat):
+    """A chat model, asked through its own server."""
 
-    Args:
-        found: Where that is, once the embedded chat model is loaded.
-    """
+    def __init__(self, chat: Llama) -> None:
+        super().__init__(chat.over_http)
+        self._chat = chat
 
-    def load(report: LoadReport) -> RemoteChat:
-        return RemoteChat(found[0])
 
-    spec = ModelSpec("chat over http", "Chat model over HTTP", "remote", 0, load)
-    return cascade(
-        "http",
-        "Over HTTP",
-        RECOGNIZERS["embedded"],
-        ChatPart(spec.name, lambda settings, store: (spec,)),
-        SYNTHESIZERS["embedded"],
-        licence="as the embedded engine",
-        needs="as the embedded engine",
-        notes="",
-    )
+def _chat_over_http(settings: Settings, store: Store) -> tuple[ModelSpec, ...]:
+    (own,) = CHAT_MODELS["embedded"].specs(settings, store)
+
+    def load(report: LoadReport) -> _BehindHTTP:
+        return _BehindHTTP(own.load(report))
+
+    return (replace(own, name="chat over http", title="Chat model over HTTP", load=load),)
+
+
+#: The embedded engine with its chat model, loaded once more, behind llama.cpp's own server.
+OVER_HTTP = cascade(
+    "http",
+    "Over HTTP",
+    RECOGNIZERS["embedded"],
+    ChatPart("chat over http", _chat_over_http),
+    SYNTHESIZERS["embedded"],
+    licence="as the embedded engine",
+    needs="as the embedded engine",
+    notes="",
+)
 
 
 def at_once(services: Services, engine: str, column: str, count: int) -> list[Measured]:
@@ -190,37 +202,57 @@ def median(values: list[float]) -> float:
     return statistics.median(values)
 
 
-def columns(services: Services, questions: int) -> None:
-    """Sequential, concurrent and over HTTP, in alternation."""
-    runs: dict[str, Callable[[str], Measured]] = {
-        "sequential": lambda thing: sequential(services, thing),
-        "concurrent": lambda thing: ask(services, "embedded", "concurrent", thing),
-        "over HTTP": lambda thing: ask(services, "http", "over HTTP", thing),
-    }
+def pairs(
+    questions: int, runs: dict[str, Callable[[str], Measured]]
+) -> list[tuple[Measured, Measured]]:
+    """Two ways in alternation, printed; what came of each question."""
     for run in runs.values():
         run("the weather")
-    results = [{name: run(thing) for name, run in runs.items()} for thing in THINGS[:questions]]
-    print(f"{questions} questions, seconds (median) | first token | first sound | all | tokens")
-    for name in runs:
-        of = [each[name] for each in results]
+    one, other = runs.values()
+    results = [(one(thing), other(thing)) for thing in THINGS[:questions]]
+    for name, of in zip(runs, zip(*results, strict=True), strict=True):
         print(
-            f"  {name:10} | {median([m.token for m in of]):6.3f} "
-            f"| {median([m.first for m in of]):6.3f} | {median([m.total for m in of]):6.3f} "
+            f"  {name:10} | {median([m.token for m in of]):11.3f} "
+            f"| {median([m.first for m in of]):11.3f} | {median([m.total for m in of]):6.3f} "
             f"| {min(m.tokens for m in of)}-{max(m.tokens for m in of)}"
         )
-    firsts = {name: median([each[name].first for each in results]) for name in runs}
-    ratio = firsts["concurrent"] / firsts["sequential"]
-    print(f"first sound, concurrent over sequential: {ratio:.2f} (at most {MOST_RATIO})")
-    pairs = [1000 * (each["over HTTP"].first - each["concurrent"].first) for each in results]
-    print(f"first sound, HTTP over embedded, median of pairs: {median(pairs):+.0f} ms")
+    return results
+
+
+def columns(services: Services, questions: int) -> None:
+    """Sequential against concurrent, embedded against over HTTP."""
+
+    def concurrent(thing: str) -> Measured:
+        return ask(services, "embedded", "concurrent", thing)
+
+    print(f"{questions} questions, s | first token | first sound | all | tokens")
+    found = pairs(
+        questions,
+        {"sequential": lambda thing: sequential(services, thing), "concurrent": concurrent},
+    )
+    before, after = (median([way.first for way in ways]) for ways in zip(*found, strict=True))
+    print(f"first sound, concurrent over sequential: {after / before:.2f} (at most {MOST_RATIO})")
+    found = pairs(
+        questions,
+        {
+            "embedded": concurrent,
+            "over HTTP": lambda thing: ask(services, "http", "concurrent", thing),
+        },
+    )
+    added = [1000 * (http.first - own.first) for own, http in found]
+    alike = sum(own.text == http.text for own, http in found)
+    print(
+        f"first sound, HTTP over embedded, median of pairs: {median(added):+.0f} ms "
+        f"(at most {MOST_MS:.0f}); {alike} of {len(found)} answers were the same"
+    )
 
 
 def crowd(services: Services, counts: list[int]) -> None:
     """Several clients at once; ends the program if one gets the words of another."""
     print("clients at once | engine | first sound p50, s | worst | all p50")
     for count in counts:
-        for engine, column in (("embedded", "concurrent"), ("http", "over HTTP")):
-            answers = at_once(services, engine, column, count)
+        for engine in ("embedded", "http"):
+            answers = at_once(services, engine, "concurrent", count)
             firsts = [answer.first for answer in answers]
             print(
                 f"  {count} | {engine:8} | {median(firsts):6.2f} | {max(firsts):6.2f} "
@@ -236,11 +268,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="*", default=[1, 2, 4, 8])
     given = parser.parse_args()
     costs = cost_of_http()
-    found: list[Remote] = []
     settings = Settings(warm=False, max_active=len(THINGS))
-    with Services(settings, [CATALOG[0], behind_http(found)]) as services:
-        with services.models.use(embedded.CHAT, cancel=Cancel()) as (chat,):
-            found.append(chat.over_http)
+    with Services(settings, [CATALOG[0], OVER_HTTP]) as services:
         columns(services, given.questions)
         crowd(services, given.clients)
     print(
