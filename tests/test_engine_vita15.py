@@ -125,6 +125,33 @@ class TestVita15(EngineContract):
         assert len({text_of(events) for events in alone.values()}) == len(turns)
 
 
+def test_one_is_listened_to_while_another_is_answered(tmp_path, question):
+    """Two slots on one set of weights: neither changes a word or a sample of the other."""
+    for services in services_over(place(tmp_path, end=-14.0)):
+        engine = services.engine("vita-1.5")
+        turns = (
+            (Turn(text=LONG), Sampling(temperature=0.9, max_tokens=150, seed=1)),
+            (
+                Turn(question),
+                Sampling(temperature=0.9, max_tokens=20, seed=2),
+            ),
+        )
+        alone = [list(ask(engine, turn, sampling=sampling)) for turn, sampling in turns]
+        (first, how), (second, other) = turns
+        speaking, begun = ask(engine, first, sampling=how), []
+        for event in speaking:
+            begun.append(event)
+            if isinstance(event, AudioChunk):
+                break
+        listened = list(ask(engine, second, sampling=other))
+        with services.models.use("vita-1.5", cancel=Cancel()) as (runtime,):
+            assert runtime.active == 1, "the first one should still be under way"
+        for events, wanted in zip((begun + list(speaking), listened), alone, strict=True):
+            assert text_of(events) == text_of(wanted) != ""
+            assert len(sound_of(wanted))
+            assert np.array_equal(sound_of(events), sound_of(wanted))
+
+
 # Whether it answers
 
 

@@ -150,7 +150,7 @@ class TokenServer:
         except RemoteError as found:
             if "embeds" in found.refused or "embeddings" in found.refused:
                 raise UnavailableError(
-                    f"{found.error} It takes the vectors of Plus models only if it was started "
+                    f"{found.error} It takes prompts of vectors only if it was started "
                     "with --enable-prompt-embeds, on a folder made from this very snapshot."
                 ) from found
             raise found.error from found
