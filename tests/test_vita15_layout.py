@@ -12,6 +12,7 @@ from vita15_checkpoint import SIZES, make, make_vision
 
 from codec.checkpoint import CheckpointError
 from engines.base import Cancel
+from engines.native.quantization import stored_bytes
 from engines.vita.layout import AUDIO, PUBLISHED, VISION, encoder_weights, tensors
 from engines.vita.loading import Loading, load
 from errors import CancelledError, UnavailableError
@@ -63,6 +64,19 @@ def test_it_loads(snapshot):
     assert made.language.model.embed_tokens.weight.shape[0] == made.vocabulary.size
     assert made.whale.mean.dtype == torch.float32
     assert made.voice.rows([1]).shape == (4, 16)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_weights_of_the_language_model_can_be_rounded(snapshot, precision):
+    pytest.importorskip("torchao")
+    whole, made = loaded(snapshot), loaded(snapshot, precision=precision)
+    layer = made.language.model.layers[0].mlp.up_proj
+    assert stored_bytes(layer) < stored_bytes(whole.language.model.layers[0].mlp.up_proj)
+    rows = torch.randn(1, 1, 64, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        off = layer(rows) - whole.language.model.layers[0].mlp.up_proj(rows)
+    assert 0 < off.abs().max() < 0.5
+    assert made.whale.embed.weight.dtype == torch.float32
 
 
 def test_means_of_half_precision_are_taken_from_the_file(snapshot):

@@ -93,7 +93,6 @@ class Loaded:
     voice: SpeechHead
 
 
-@torch.inference_mode()
 def load(
     folder: Path,
     vision: Path,

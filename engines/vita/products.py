@@ -93,8 +93,6 @@ INFO = EngineInfo(
     "when this was written.",
 )
 
-REQUIRES_PACKAGES = ("torch", "transformers", "kaldi_native_fbank", "yaml")
-
 
 def engine(models: Models) -> SpeechEngine:
     """The engine over the models of `specs`."""
@@ -128,7 +126,11 @@ def missing(settings: Settings, store: Store) -> int:
     return DOWNLOAD if unseen else store.pending(SNAPSHOT)
 
 
-REQUIRES = Requirements(download=DOWNLOAD, packages=REQUIRES_PACKAGES, missing=missing)
+REQUIRES = Requirements(
+    download=DOWNLOAD,
+    packages=("torch", "transformers", "kaldi_native_fbank", "yaml"),
+    missing=missing,
+)
 
 
 def loading(settings: Settings, device: str) -> Any:
