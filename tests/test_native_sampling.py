@@ -122,3 +122,14 @@ def test_numbers_that_make_no_sense_are_refused(bad):
     (name,) = bad
     with pytest.raises(InputError, match=name):
         Drawing(**bad)
+
+
+def test_tokens_that_decide_are_the_likeliest():
+    """Without a random number, so that all later tokens are those of a sampler that began there."""
+    logits = torch.tensor([1.0, 1.1, 1.0, 0.9])
+    sure = Sampler(Drawing(temperature=2.0), vocabulary=4, seed=1, sure=2)
+    plain = Sampler(Drawing(temperature=2.0), vocabulary=4, seed=1)
+    assert [int(sure.draw(logits)) for _ in range(2)] == [1, 1]
+    drawn = [[int(sampler.draw(logits)) for _ in range(30)] for sampler in (sure, plain)]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) > 1

@@ -69,6 +69,7 @@ def make(
     seed: int = 0,
     longest: int = 6200,
     end: float = 7.0,
+    rival: str = "",
 ) -> Path:
     """Write a snapshot.
 
@@ -79,6 +80,7 @@ def make(
         seed: Of the random part.
         longest: Tokens of a prompt with its reply, as it says.
         end: Score of the end of a reply after a full stop.
+        rival: Another mark, nearly as likely.
     """
     folder.mkdir(parents=True)
     tokenizer = make_tokenizer(folder)
@@ -109,6 +111,11 @@ def make(
     write(folder / "config.json", config)
     make_audio(folder / AUDIO, sizes.audio)
     made = weights(sizes, tokenizer, mark, seed, end)
+    if rival:
+        own, other = (tokenizer.token_to_id(text) for text in (mark, rival))
+        head = made["lm_head.weight"]
+        head[other] = head[own]
+        head[other, 0] -= 0.1
     save_file(made, folder / "model.safetensors", metadata={"format": "pt"})
     make_voice(folder / "vita_tts_ckpt", sizes.hidden // 4, seed)
     return folder
