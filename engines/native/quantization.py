@@ -20,6 +20,9 @@ Precision = Literal["full", "int8", "int4"]
 #: Weights that share a scale, the largest number that fits a layer.
 _GROUPS = (128, 64, 32)
 
+#: Rows of a layer that int4 kernels take at once.
+_ROWS = 16
+
 #: Oldest GPUs (compute capability) whose int4 kernels torch has.
 _INT4_GPU = (8, 0)
 
@@ -80,9 +83,12 @@ def _bytes(tensor: Any) -> int:
 def _group(layer: nn.Module) -> int | None:
     """Weights to a scale; None where int4 does not suit.
 
-    The output projection is the widest layer and decides on the words themselves.
+    The output projection is the widest layer and decides on the words themselves; and the kernels
+    take rows by sixteen.
     """
     if not isinstance(layer, nn.Linear) or layer.out_features > 8 * layer.in_features:
+        return None
+    if layer.out_features % _ROWS:
         return None
     return next((group for group in _GROUPS if layer.in_features % group == 0), None)
 
