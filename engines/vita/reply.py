@@ -17,6 +17,7 @@ from engines.messages import (
     Turn,
     Unanswered,
     Usage,
+    Waiting,
 )
 from engines.native.sampling import Drawing
 from engines.opens2s.subtitles import Subtitles
@@ -40,9 +41,9 @@ SILENT = "It chose not to answer: that was not meant for it."
 Put = Callable[[Event], None]
 
 
-def drawing(temperature: float) -> Drawing:
-    """How tokens are chosen at a temperature."""
-    return Drawing(temperature, _TOP_K, _TOP_P)
+def drawing(temperature: float, top_p: float | None = None) -> Drawing:
+    """How tokens are chosen."""
+    return Drawing(temperature, _TOP_K, _TOP_P if top_p is None else top_p)
 
 
 @dataclass
@@ -119,10 +120,11 @@ class Answer:
         tokens = self.runtime.write(
             asked.prompt,
             asked.senses,
-            drawing=drawing(self.sampling.temperature),
+            drawing=drawing(self.sampling.temperature, self.sampling.top_p),
             seed=self.sampling.seed,
             max_tokens=self.sampling.max_tokens,
             cancel=cancel,
+            on_position=lambda ahead: put(Waiting(ahead)),
         )
         vocabulary = self.runtime.loaded.vocabulary
         writing, made = Writing(vocabulary), 0

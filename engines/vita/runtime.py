@@ -4,7 +4,7 @@ So one conversation is listened to while another is answered: both are requests 
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -112,6 +112,7 @@ class Runtime:
         seed: int | None,
         max_tokens: int,
         cancel: Cancel,
+        on_position: Callable[[int], None] | None = None,
     ) -> Generator[int]:
         """The tokens of a reply, as they are made; the first one is the likeliest.
 
@@ -122,6 +123,7 @@ class Runtime:
             seed: Fixes what is random.
             max_tokens: Longest reply.
             cancel: Stops the work within a step.
+            on_position: Told how many requests come before, while there is no place.
 
         Raises:
             InputError: If the prompt does not fit the window, or a clip is too long.
@@ -129,7 +131,8 @@ class Runtime:
         """
         embeddings = None
         if prompt.clips or prompt.tiles:
-            steps = self._steps.run(self._filled(prompt, senses), cancel=cancel)
+            filled = self._filled(prompt, senses)
+            steps = self._steps.run(filled, cancel=cancel, on_position=on_position)
             with closing(steps):
                 (embeddings,) = deque(steps, maxlen=1)
         return self.language.generate(
@@ -141,6 +144,7 @@ class Runtime:
             max_tokens=max_tokens,
             sure=1,
             cancel=cancel,
+            on_position=on_position,
         )
 
     def spoken(self, steps: Iterator[T], cancel: Cancel) -> Iterator[T]:
