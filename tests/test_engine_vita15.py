@@ -23,6 +23,7 @@ from engines.messages import (
     Transcript,
     Turn,
     Unanswered,
+    Waiting,
 )
 from engines.vita.runtime import Runtime
 from engines.vita.vocabulary import HEARD, IGNORED, READ
@@ -150,6 +151,17 @@ def test_one_is_listened_to_while_another_is_answered(tmp_path, question):
             assert text_of(events) == text_of(wanted) != ""
             assert len(sound_of(wanted))
             assert np.array_equal(sound_of(events), sound_of(wanted))
+
+
+def test_who_finds_no_place_waits_and_is_told(tmp_path):
+    for services in services_over(place(tmp_path, end=-14.0), vita15_users=1):
+        engine = services.engine("vita-1.5")
+        speaking = ask(engine, Turn(text=LONG), sampling=Sampling(max_tokens=400))
+        next(event for event in speaking if isinstance(event, TextDelta))
+        waiting = ask(engine, Turn(text="Hm"), spoken=False)
+        assert next(waiting) == Waiting(1)
+        speaking.close()
+        assert text_of(waiting)
 
 
 # Whether it answers
