@@ -77,7 +77,8 @@ def build(services: Services) -> Choice:
         choose,
         switch,
         [choice.chat, choice.voices],
-        queue=False,
+        # Queued: only then does the browser hear that a state has changed, which others follow.
+        concurrency_limit=None,
         show_progress="hidden",
         api_visibility="private",
     )

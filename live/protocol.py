@@ -92,6 +92,7 @@ class Configure(Own):
     style: str | None = Field(None, max_length=MOST_STYLE)
     key: str | None = Field(None, max_length=MOST_STYLE, repr=False)
     chat_model: str | None = Field(None, max_length=MOST_STYLE)
+    engine: str | None = Field(None, max_length=MOST_STYLE)
 
     @field_validator("block")
     @classmethod

@@ -97,7 +97,17 @@ def read_metadata(response: RealtimeResponseCreateParams | None) -> Metadata:
 
 
 def configured(config: Config, given: Configure) -> Config:
-    """The settings after a `parley.configure`."""
+    """The settings after a `parley.configure`.
+
+    Raises:
+        ProtocolError: If it is meant for another engine: a key must not go to its server.
+    """
+    if given.engine is not None and given.engine != config.info.name:
+        raise ProtocolError(
+            f"This is meant for {given.engine}, but {config.info.name} answers.",
+            "invalid_value",
+            param="engine",
+        )
     turns = config.turns
     return replace(
         config,

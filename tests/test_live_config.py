@@ -468,6 +468,13 @@ def test_a_key_is_for_one_server_and_never_told():
     assert config.with_engine(TWO_VOICES).wishes == config.wishes
 
 
+def test_a_key_that_is_meant_for_another_engine_is_refused():
+    assert configure(key="sk-secret", engine=TWO_VOICES.name).wishes.key == "sk-secret"
+    error = refused(configure, key="sk-secret", engine="another")
+    assert error.param == "engine"
+    assert "sk-secret" not in str(error)
+
+
 def test_a_key_that_is_refused_is_not_shown():
     with pytest.raises(ProtocolError) as told:
         configure(key="sk-secret" * 1000)

@@ -128,8 +128,8 @@ export class Client {
   }
 
   /** Changes what the API has no field for, answered with `parley.configured`. */
-  configure(name, value) {
-    this.send("parley.configure", { event_id: SETTING + name, [name]: value });
+  configure(name, value, more = {}) {
+    this.send("parley.configure", { event_id: SETTING + name, [name]: value, ...more });
   }
 
   setMode(mode) {

@@ -81,6 +81,7 @@ export class Settings {
     for (const name of Object.keys(TELL)) {
       if (name in this.wishes) TELL[name](this.client, this.wishes[name]);
     }
+    this.#tellAsked(); // Before anything that was typed is sent.
   }
 
   /** What the page asks of an engine; it is told to no other one. */
@@ -90,8 +91,10 @@ export class Settings {
   }
 
   #tellAsked() {
-    const asked = this.asked.get(this.chosenEngine?.name) ?? {};
-    for (const [name, value] of Object.entries(asked)) this.client.configure(name, value);
+    const engine = this.value("model");
+    const asked = Object.entries(this.asked.get(engine) ?? {});
+    // The server takes it for that engine only, should another one answer after all.
+    for (const [name, value] of asked) this.client.configure(name, value, { engine });
   }
 
   /** Another engine is to answer, in this visit. */
