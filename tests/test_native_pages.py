@@ -111,19 +111,21 @@ def test_chat(open_window, title, asked):
     page.click("#wish-block input")
     page.get_by_role("option", name="16 codes").click()
     visitor.ask("Why is the sky blue?")
+    visitor.wait_for(lambda: visitor.played() > 0, what="sound")
     visitor.wait_for_figures()
     answer = next(filter(None, visitor.replies()))
     assert len(answer.split()) > 1
     assert "real-time factor" in visitor.dialogue()
-    assert len(page.query_selector_all("#chat audio")) == 1, "its speech can be played again"
-    assert visitor.played() > 0, "its speech was not played as it came"
+    visitor.wait_for(lambda: len(page.query_selector_all("#chat audio")) == 1, what="its clip")
     assert asked == {"blocks": {16}, "top_p": {0.9}}
     page.click("#clip button:has-text('Record')")
     page.wait_for_timeout(3000)
     page.click("#clip button:has-text('Stop')")
     visitor.wait_for_figures(2)
-    # The question's clip, and both answers.
-    assert len(page.query_selector_all("#chat audio")) == 3
+    visitor.wait_for(
+        lambda: len(page.query_selector_all("#chat audio")) == 3,
+        what="the clips of the question and both answers",
+    )
     assert "something is wrong" not in visitor.dialogue().lower()
 
 
@@ -157,21 +159,19 @@ def test_talk(open_window, title, asked):
     caller.call()
 
 
-def test_the_preset_for_a_small_card_is_chosen_in_the_page(open_window, services):
-    """It stands in the list with what it needs, and answers."""
-    small = services.engine("opens2s-24gb")
-    # What writes down the question is not here.
-    with services.models.use(*small.models("sqa"), cancel=Cancel()):
-        pass
-    visitor = open_window(browser.Visitor, small.info.title)
-    facts = visitor.page.inner_text(".engine-facts")
-    assert "A GPU with 24 GB (int8)" in facts
-    assert "dialogues of up to 4096 tokens" in facts and "blocks of 16 units" in facts
-    visitor.page.keyboard.press("Escape")
-    visitor.page.click("#settings button")
-    visitor.page.get_by_label("number input for Longest answer").fill(TOKENS)
-    visitor.page.keyboard.press("Tab")
-    visitor.ask("Why is the sky blue?")
-    visitor.wait_for_figures()
-    loaded = {status.name: status.state for status in services.models.status()}
-    assert loaded["opens2s-24gb"] == "ready"
+def test_presets_stand_in_the_list_with_what_they_need(chromium, url):
+    window = browser.Window(chromium, url)
+    page = window.page
+    page.click(".engine-button")
+    for title, words in (
+        ("OpenS2S (24 GB)", ("A GPU with 24 GB (int8)", "up to 4096 tokens", "blocks of 16 units")),
+        ("OpenS2S", ("A GPU with 40 GB (bfloat16)", "up to 8192 tokens", "blocks of 25 units")),
+    ):
+        page.fill(".engine-search", title)
+        page.click(f".engine-list > li:has-text('{title}') >> nth=0")
+        window.wait_for(
+            lambda words=words: all(word in page.inner_text(".engine-facts") for word in words),
+            what=f"the needs of {title}",
+        )
+    assert not window.complaints
+    window.close()

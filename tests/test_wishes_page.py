@@ -129,7 +129,8 @@ def test_key_and_model_reach_the_server_and_nobody_else(visitor, house, caplog):
     assert len(house.of(CHAT)) > before
     assert last(house) == (f"Bearer {KEY}", MODEL)
     told = [json.loads(text) for way, text in sent if way == "sent"]
-    assert [event["key"] for event in told if event.get("key")] == [KEY]
+    keys = {(event["key"], event["engine"]) for event in told if event.get("key")}
+    assert keys == {(KEY, "remote")}
     # Nobody says it again: no answer of the server, no line, no place in the page, no log.
     assert any("parley.configured" in text for way, text in sent if way == "received")
     assert not [text for way, text in sent if way == "received" and KEY in text]
