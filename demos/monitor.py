@@ -17,6 +17,8 @@ PERIOD = 3.0
 SHOWN = 12
 #: Of a plot, pixels.
 HEIGHT = 230
+#: Of day, in 24 hours as the turns below have it.
+CLOCK = "%H:%M:%S"
 #: A line for each: dark enough for white, light enough for slate.
 COLOURS = ["#0d9488", "#d97706", "#6366f1", "#db2777", "#65a30d", "#0284c7"]
 
@@ -129,6 +131,7 @@ def _plot(
         color_title=" ",
         color_map=colours,
         x_title=" ",
+        x_axis_format=CLOCK if x == "time" else None,
         height=HEIGHT,
         buttons=[],
         **options,
