@@ -9,6 +9,7 @@ import typer
 from cli_desk import Desk, read_text
 from cli_voices import batch, clone
 from engines.messages import Conversation, Sampling, Transcript, Turn
+from engines.sight.picking import USUAL
 from errors import InputError
 from services import Services
 from speech.names import safe_name
@@ -88,31 +89,50 @@ def speak(
 @commands.command()
 def ask(
     context: typer.Context,
-    files: Files,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Sound files with the questions.")
+    ] = None,
     output: Output = Path("reply.wav"),
+    text: Annotated[str, typer.Option(help="The question in writing, or what goes with it.")] = "",
+    image: Annotated[
+        list[Path] | None, typer.Option(help="Picture to look at; may come several times.")
+    ] = None,
+    video: Annotated[Path | None, typer.Option(help="Video to look at.")] = None,
+    begin: Annotated[str, typer.Option(help="Where in the video to begin: 7, or 0:07.")] = "",
+    end: Annotated[str, typer.Option(help="Where in the video to end.")] = "",
+    frames: Annotated[int, typer.Option(help="Frames of the video at most, one a second.")] = USUAL,
     language: Annotated[
         str, typer.Option(help="Language of the questions; empty detects it.")
     ] = "en",
     voice: VoiceName = None,
     seed: Seed = None,
 ) -> None:
-    """Ask spoken questions; of several, the output is a folder."""
+    """Ask spoken or written questions, also about pictures or a video.
+
+    Of several sound files, the output is a folder.
+    """
     desk: Desk = context.obj
-    many = len(files) > 1
+    spoken = files or []
+    if not (spoken or text.strip() or image or video):
+        raise typer.BadParameter("Give a sound file, --text, --image or --video.")
+    services, cancel = desk.services, desk.cancel
+    seen = desk.seen(image or (), video, begin, end, frames)
+    if seen is None:
+        return
 
     def work(file: Path) -> None:
-        target = desk.target(output, file, "wav") if many else output
-        if target.resolve() in {path.resolve() for path in files}:
+        target = desk.target(output, file, "wav") if len(spoken) > 1 else output
+        if target.resolve() in {path.resolve() for path in spoken}:
             raise InputError(f"{target} is a question; I will not write over it.")
-        events = desk.services.converse(
-            Turn(desk.clip(file).audio),
+        events = services.converse(
+            Turn(desk.clip(file).audio if spoken else None, text, seen.images, seen.frames),
             Conversation(),
             voice,
-            sampling=Sampling(desk.services.settings.temperature, seed=seed),
+            sampling=Sampling(services.settings.temperature, seed=seed),
             language=language or None,
-            cancel=desk.cancel,
+            cancel=cancel,
         )
         question, answer = desk.write(events, target, desk.made(voice))
-        desk.say(f"Q: {question}\nA: {answer}")
+        desk.say(f"Q: {Turn(text=text).question(question)}\nA: {answer}")
 
-    desk.each(files, work)
+    desk.each(spoken or [output], work)

@@ -13,8 +13,10 @@ from rich.progress import Progress, TaskID, TimeElapsedColumn
 from engines.base import Cancel, Reference
 from engines.cascade.parts import RECOGNIZER_RATE
 from engines.messages import AudioChunk, Event, Finished, Notice, TextDelta, Transcript, Unanswered
+from engines.sight.picking import Stretch, read_clock
 from errors import InputError, ParleyError
 from services import Services
+from sight_desk import Seen
 from speech.files import Clip
 from speech.names import safe_name
 from voices.marks import Made, label
@@ -64,6 +66,24 @@ class Desk:
         for note in clip.notes:
             self.remark(f"{clip.name}: {note}")
         return clip
+
+    def seen(
+        self, pictures: Sequence[Path], video: Path | None, begin: str, end: str, frames: int
+    ) -> Seen | None:
+        """Read what is shown with a question; None if it cannot be used, which is told."""
+        info = self.services.engine().info
+        try:
+            if (pictures or video) and not info.can_see:
+                raise InputError(info.blind)
+            stretch = Stretch(read_clock(begin) or 0.0, read_clock(end))
+            seen = self.services.sight.gather(pictures, video, stretch, frames, cancel=self.cancel)
+        except ParleyError as error:
+            self.failed += 1
+            self.remark(str(error))
+            return None
+        for note in seen.notes:
+            self.remark(note)
+        return seen
 
     def made(self, voice: str | Reference | None, engine: str | None = None) -> Made | None:
         """What a file of speech in this voice says of itself."""

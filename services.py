@@ -35,6 +35,7 @@ from errors import InputError
 from model_loader import ModelHolder, default_budgets
 from monitor.watch import See, Watch
 from settings import Settings
+from sight_desk import Sight
 from speech.files import Clip, ClipLimits, from_samples, read_clip
 from speech.pcm import Audio
 from turnstile import Turnstile
@@ -63,6 +64,7 @@ class Services:
     Attributes:
         budgets: Bytes that models may take, by device.
         desk: The engines: what they need, what they are doing, loaded by hand.
+        sight: Reads pictures and videos.
 
     Args:
         settings: The rules.
@@ -84,6 +86,7 @@ class Services:
             lambda: self.turnstile.active, lambda: self.turnstile.waiting, self.models.status
         )
         self.dialogues = Dialogues(settings.max_sessions, settings.session_ttl)
+        self.sight = Sight(settings)
         self.voices = Voices(settings, self.models, self.store, catalog)
         self.entries = {entry.info.name: entry for entry in catalog}
         self.desk = EngineDesk(settings, self.models, self.store, catalog, self.budgets, here)

@@ -54,6 +54,7 @@ class Settings(BaseSettings):
         "tried when one is down. Its key is PARLEY_CHAT_KEY in the environment.",
     )
     chat_name: str = Field("", description="The model there; empty takes the first it lists.")
+    chat_sees: bool = Field(False, description="The model there looks at pictures.")
     engines: Path | None = Field(
         None,
         description="File with more engines on other machines; else engines.toml in the data "

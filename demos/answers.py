@@ -14,7 +14,7 @@ from demos.problems import told
 from demos.running import Running
 from demos.thread import Ask, Reply, Thread
 from engines.base import Cancel, Task, Wishes
-from engines.messages import AudioChunk, Event, Span, Turn
+from engines.messages import AudioChunk, Conversation, Event, Span, Turn
 from errors import CancelledError
 from services import OnWait, Services
 from speech.pcm import Audio
@@ -61,8 +61,12 @@ class Answers:
             reply.mark(self._services.voices.made(options.voice, info))
             clip = self._services.clip(ask.clip) if ask.clip or task == "asr" else None
             reply.remark(clip.notes if clip else ())
-            turn = Turn(clip.audio if clip else None, ask.text)
-            events = self._request(task, turn, thread, options, cancel, waiting.notice)
+            shelf = ask.shelf
+            turn = Turn(clip.audio if clip else None, ask.text, shelf.images, shelf.frames)
+            before = thread.conversation
+            if options.skips_vision or not info.can_see:
+                before = before.unseen()
+            events = self._request(task, turn, before, options, cancel, waiting.notice)
             for batch in follow(events, cancel):
                 for event in batch:
                     reply.take(event)
@@ -90,7 +94,7 @@ class Answers:
         self,
         task: Task,
         turn: Turn,
-        thread: Thread,
+        conversation: Conversation,
         options: Options,
         cancel: Cancel,
         on_wait: OnWait,
@@ -110,7 +114,7 @@ class Answers:
             return self._services.transcribe(turn.audio, language=language, **common)
         return self._services.converse(
             turn,
-            thread.conversation,
+            conversation,
             options.voice,
             sampling=options.sampling,
             language=language,

@@ -12,6 +12,7 @@ import gradio as gr
 from demos.endpoint import clip_of, grow, made_of, told, whole
 from engines.base import Cancel
 from engines.messages import Sampling, Turn
+from engines.sight.picking import USUAL, Stretch, read_clock
 from errors import InputError
 from services import Services
 
@@ -54,28 +55,46 @@ def build(services: Services) -> None:
         text: str = "",
         session: str = "",
         voice: str = "",
+        images: list[str] | None = None,
+        video: str | None = None,
+        begin: str = "",
+        end: str = "",
+        frames: float = USUAL,
         request: gr.Request | None = None,
     ) -> Iterator[tuple[str, str, str | None]]:
-        """A spoken or typed question: what was understood, the answer, and its speech.
+        """A spoken or typed question, with or without pictures or a video of which it is asked.
 
-        Calls that name the same session continue one dialogue. Without logins, so
-        does a stranger who guesses the name.
+        Calls that name the same session continue one dialogue, of which the words are kept,
+        not what was shown. Without logins, so does a stranger who guesses the name.
 
         Args:
             audio: A sound file with the question, in English.
             text: The question in writing, or what goes with the sound.
             session: The name of a dialogue that is to be continued.
             voice: A name from /voices; empty for the engine's own.
+            images: Pictures to look at (JPEG, PNG, WebP), for an engine that sees.
+            video: A video to look at (mp4, mov, webm, avi): one frame a second.
+            begin: Where in the video to begin: seconds, or 0:07.
+            end: Where to end; empty for its end.
+            frames: How many frames of it at most, 1 to 64.
             request: Who asks; the server knows.
 
         Returns:
             What was understood, the answer, and a sound file of it.
         """
-        if not audio and not text.strip():
+        if not (audio or text.strip() or images or video):
             raise InputError("There is no question. Give audio, text or both.")
+        info = services.engine().info
+        if (images or video) and not info.can_see:
+            raise InputError(info.blind)
         owner = ((request.username if request else None) or "", session)
-        turn = Turn(clip_of(services, audio).audio if audio else None, text)
+        clip = clip_of(services, audio) if audio else None
         cancel = Cancel()
+        stretch = Stretch(read_clock(begin) or 0.0, read_clock(end))
+        seen = services.sight.gather(images or (), video, stretch, int(frames), cancel=cancel)
+        for note in seen.notes:
+            gr.Warning(note)
+        turn = Turn(clip.audio if clip else None, text, seen.images, seen.frames)
         events = services.converse(
             turn,
             services.dialogues.get(owner),
@@ -95,6 +114,11 @@ def build(services: Services) -> None:
         sound = gr.File(label="audio", type="filepath")
         words = gr.Textbox("", label="text")
         session = gr.Textbox("", label="session")
+        images = gr.File(None, label="images", file_count="multiple", type="filepath")
+        video = gr.File(None, label="video", type="filepath")
+        begin = gr.Textbox("", label="begin")
+        end = gr.Textbox("", label="end")
+        frames = gr.Number(USUAL, label="frames", precision=0)
         voice = gr.Textbox("", label="voice")
         seed = gr.Number(None, label="seed", precision=0)
         question = gr.Textbox(label="question_text")
@@ -102,6 +126,10 @@ def build(services: Services) -> None:
         reply = gr.File(label="audio")
         gr.Button().click(told(transcribe), sound, words, api_name="transcribe")
         gr.Button().click(told(speak), [words, voice, seed], reply, api_name="speak")
+        shown = [images, video, begin, end, frames]
         gr.Button().click(
-            told(ask), [sound, words, session, voice], [question, answer, reply], api_name="ask"
+            told(ask),
+            [sound, words, session, voice, *shown],
+            [question, answer, reply],
+            api_name="ask",
         )

@@ -5,11 +5,13 @@ from typing import Any
 
 import gradio as gr
 
-from demos import panel
+from demos import panel, showing
 from demos.answers import Answers
 from demos.handlers import Handlers
 from demos.panel import Panel
 from demos.samples import SAMPLES
+from demos.shelf import Shelf
+from demos.showing import Showing
 from demos.tasks import EMPTY, TASKS
 from demos.thread import Thread
 from services import Services
@@ -26,6 +28,7 @@ class Widgets:
     chips: list[gr.Button]
     clip: gr.Audio
     text: gr.Textbox
+    seen: showing.Widgets
     send: gr.Button
     stop: gr.Button
     retry: gr.Button
@@ -36,13 +39,22 @@ class Widgets:
 def build(services: Services, engine: gr.State, tab: gr.Tab, page: gr.Blocks) -> None:
     """Lay out the tab and wire it."""
     widgets = _layout(services, engine)
-    _wire(page, widgets, Handlers(Answers(services)), services.settings.session_ttl)
+    files: set[str] = set()
+    page.temp_file_sets.append(files)
+    seeing = Showing(services, files)
+    shelf = gr.State(Shelf(), time_to_live=services.settings.session_ttl)
+    showing.wire(page, widgets.seen, seeing, shelf, engine)
+    on = Handlers(Answers(services), seeing)
+    _wire(page, widgets, on, shelf, engine, services.settings.session_ttl)
     gr.on(
         # A voice may have come into the library, or gone, in the meantime.
         [page.load, engine.change, tab.select],
-        lambda name, chosen: panel.voices(services, name, chosen),
+        lambda name, chosen: (
+            panel.voices(services, name, chosen),
+            gr.Checkbox(visible=services.engine(name).info.can_see),
+        ),
         [engine, widgets.panel.voice],
-        widgets.panel.voice,
+        [widgets.panel.voice, widgets.panel.skips_vision],
         queue=False,
         show_progress="hidden",
         api_visibility="private",
@@ -100,6 +112,7 @@ def _layout(services: Services, engine: gr.State) -> Widgets:
             elem_id="text",
             min_width=260,
         )
+    seen = showing.build()
     with gr.Row(elem_id="actions"):
         send = gr.Button("Send", variant="primary", elem_id="send", min_width=70)
         stop = gr.Button("Stop", variant="stop", elem_id="stop", min_width=70, interactive=False)
@@ -113,6 +126,7 @@ def _layout(services: Services, engine: gr.State) -> Widgets:
         chips,
         clip,
         text,
+        seen,
         send,
         stop,
         retry,
@@ -121,14 +135,23 @@ def _layout(services: Services, engine: gr.State) -> Widgets:
     )
 
 
-def _wire(page: gr.Blocks, w: Widgets, on: Handlers, session_ttl: float) -> None:
+def _wire(
+    page: gr.Blocks,
+    w: Widgets,
+    on: Handlers,
+    shelf: gr.State,
+    engine: gr.State,
+    session_ttl: float,
+) -> None:
     threads = [gr.State(Thread(), time_to_live=session_ttl) for _ in TASKS]
     asked = gr.State(None, time_to_live=session_ttl)
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     # Queued, unlike the quick ones: only then can they show a warning.
     asking = {**quick, "queue": True}
     buttons, composer = [w.send, w.stop], [w.clip, w.text]
-    sent, cleared = [asked, *composer, *buttons], [w.chat, w.live, w.timed, *threads]
+    given = [w.task, *composer, shelf, engine]
+    sent = [asked, *composer, *buttons, shelf, *w.seen.outputs]
+    cleared = [w.chat, w.live, w.timed, *threads]
 
     def run(event: gr.events.Dependency) -> None:
         """Answer what `event` put into `asked`, with Stop lit meanwhile."""
@@ -142,14 +165,14 @@ def _wire(page: gr.Blocks, w: Widgets, on: Handlers, session_ttl: float) -> None
             trigger_mode="multiple",
         ).then(on.ended, None, buttons, **quick)
 
-    run(gr.on([w.send.click, w.text.submit], on.send, [w.task, *composer], sent, **asking))
-    recorded = [w.task, *composer, w.panel.at_once]
-    run(w.clip.stop_recording(on.recorded, recorded, sent, **asking))
+    run(gr.on([w.send.click, w.text.submit], on.send, given, sent, **asking))
+    run(w.clip.stop_recording(on.recorded, [*given, w.panel.at_once], sent, **asking))
     run(w.retry.click(on.retry, [w.task, *threads], [asked, *buttons, *threads], **asking))
     for index, chip in enumerate(w.chips):
         run(chip.click(on.sample(index), w.task, [asked, *buttons], **asking))
     w.stop.click(on.stop, **quick)
     gr.on([w.clear.click, w.chat.clear], on.clear, w.task, cleared, **quick)
-    switched = [w.chat, w.live, w.timed, w.clip, w.text, w.panel.language, *w.chips]
+    shown = [w.chat, w.live, w.timed, w.clip, w.text, w.panel.language, w.seen.part]
+    switched = [*shown, *w.chips]
     w.task.change(on.switch, [w.task, *threads], switched, **quick)
     page.unload(on.stop)

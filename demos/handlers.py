@@ -9,7 +9,17 @@ from demos.answers import Answers
 from demos.buttons import buttons
 from demos.panel import Options
 from demos.samples import SAMPLES
-from demos.tasks import EMPTY, GIVES_SOUND, NOTHING, TAKES_SOUND, TAKES_TEXT, TASKS
+from demos.shelf import Shelf
+from demos.showing import OUTPUTS, Showing
+from demos.tasks import (
+    EMPTY,
+    GIVES_SOUND,
+    NOTHING,
+    TAKES_SIGHT,
+    TAKES_SOUND,
+    TAKES_TEXT,
+    TASKS,
+)
 from demos.thread import Ask, Thread
 from engines.base import Task
 
@@ -23,9 +33,10 @@ class Handlers:
     that ends after the task was switched can only touch its own.
     """
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, showing: Showing) -> None:
         self._answers = answers
         self._running = answers.running
+        self._showing = showing
 
     def answer(
         self, task: Task, ask: Ask | None, request: gr.Request, *rest: Any
@@ -41,20 +52,46 @@ class Handlers:
             kept = (view.thread if name == task else None for name in own)
             yield tuple(SKIP if part is None else part for part in (*given, *kept))
 
-    def send(self, task: Task, clip: str | None, text: str, request: gr.Request) -> tuple[Any, ...]:
-        """Take what is in the composer: asked, clip, text, buttons."""
-        ask = Ask(clip if task in TAKES_SOUND else None, text if task in TAKES_TEXT else "")
-        if ask.clip is None and not ask.text.strip():
+    def send(
+        self,
+        task: Task,
+        clip: str | None,
+        text: str,
+        shelf: Shelf,
+        engine: str,
+        request: gr.Request,
+    ) -> tuple[Any, ...]:
+        """Take what is in the composer: asked, clip, text, buttons, and what is shown.
+
+        What cannot be sent stays where it is.
+        """
+        shelf = shelf if task in TAKES_SIGHT else Shelf()
+        ask = Ask(clip if task in TAKES_SOUND else None, text if task in TAKES_TEXT else "", shelf)
+        if ask.clip is None and not ask.text.strip() and not shelf.things:
             gr.Warning(NOTHING[task], title="Nothing to send")
+        elif task in TAKES_SIGHT and self._showing.is_reading(request):
+            gr.Warning("Send when the video was looked at.", title="Still looking at a video")
+        elif blind := self._showing.blind(shelf, engine):
+            gr.Warning(f"Nothing was sent. {blind}", title="Not sent")
         elif self._may_ask(request):
-            return ask, None, "", *buttons(busy=True)
-        return None, *(SKIP,) * 4
+            seen = self._showing.emptied() if shelf.things else (SKIP,) * OUTPUTS
+            return ask, None, "", *buttons(busy=True), *seen
+        return None, *(SKIP,) * (4 + OUTPUTS)
 
     def recorded(
-        self, task: Task, clip: str | None, text: str, at_once: bool, request: gr.Request
+        self,
+        task: Task,
+        clip: str | None,
+        text: str,
+        shelf: Shelf,
+        engine: str,
+        at_once: bool,
+        request: gr.Request,
     ) -> tuple[Any, ...]:
         """A recording was stopped: send it, if that is wanted."""
-        return self.send(task, clip, text, request) if at_once else (None, *(SKIP,) * 4)
+        if not at_once:
+            return None, *(SKIP,) * (4 + OUTPUTS)
+        return self.send(task, clip, text, shelf, engine, request)
 
     def sample(self, index: int) -> Any:
         """A handler that asks an example: asked, buttons."""
@@ -78,7 +115,7 @@ class Handlers:
         return None, *(SKIP,) * (2 + len(TASKS))
 
     def switch(self, task: Task, request: gr.Request, *threads: Thread) -> tuple[Any, ...]:
-        """Show another task: chat, live, timed, clip, text, language, chips."""
+        """Show another task: chat, live, timed, clip, text, language, what is shown, chips."""
         self._running.end(request.session_hash, shown=False)
         own = _by_task(threads)
         return (
@@ -88,6 +125,7 @@ class Handlers:
             gr.Audio(visible=task in TAKES_SOUND),
             gr.Textbox(visible=task in TAKES_TEXT, label="Or type" if task == "sqa" else "Text"),
             "" if task == "asr" else "en",
+            gr.Column(visible=task in TAKES_SIGHT),
             *(gr.Button(sample.label) for sample in SAMPLES[task]),
         )
 

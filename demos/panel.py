@@ -26,6 +26,7 @@ class Options:
     seed: str
     history: float
     system: str
+    skips_vision: bool
     style: str = ""
     key: str = field(default="", repr=False)
     server_model: str | None = ""
@@ -71,6 +72,7 @@ class Panel:
     language: gr.Dropdown
     at_once: gr.Checkbox
     voice: gr.Dropdown
+    skips_vision: gr.Checkbox
 
 
 def voices(services: Services, engine: str | None, chosen: str | None) -> gr.Dropdown:
@@ -132,6 +134,13 @@ def build(services: Services, engine: gr.State) -> Panel:
             history = gr.Slider(
                 0, 50, 20, step=1, label="History", info="Messages that the model is shown"
             )
+        skips_vision = gr.Checkbox(
+            True,
+            label="Skip vision in history",
+            info="The model is not shown earlier pictures and videos again: it answers sooner",
+            visible=services.engine().info.can_see,
+            elem_id="skips-vision",
+        )
         system = gr.Textbox(
             "",
             label="System prompt",
@@ -139,16 +148,6 @@ def build(services: Services, engine: gr.State) -> Panel:
             placeholder="Empty takes a short one of Parley's own",
         )
         asked = wishes.build(services, engine)
-    inputs = [
-        engine,
-        voice,
-        language,
-        temperature,
-        max_tokens,
-        seed,
-        history,
-        system,
-        *asked,
-        top_p,
-    ]
-    return Panel(inputs, language, at_once, voice)
+    sampled = [temperature, max_tokens, seed, history, system, skips_vision]
+    inputs = [engine, voice, language, *sampled, *asked, top_p]
+    return Panel(inputs, language, at_once, voice, skips_vision)

@@ -12,11 +12,12 @@ EMPTY: dict[Task, str] = {
     "text": "### Text chat\nThe chat model alone, without a voice.",
 }
 NOTHING: dict[Task, str] = {
-    "sqa": "Record or type a question first.",
+    "sqa": "Record or type a question first, or show something.",
     "asr": "Record something or choose a sound file first.",
     "tts": "Type a text first.",
-    "text": "Type something first.",
+    "text": "Type something first, or show something.",
 }
 TAKES_SOUND = {"sqa", "asr"}
 TAKES_TEXT = {"sqa", "tts", "text"}
+TAKES_SIGHT = {"sqa", "text"}
 GIVES_SOUND = {"sqa", "tts"}

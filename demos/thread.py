@@ -8,11 +8,13 @@ from typing import Any
 from gradio.components.chatbot import ComponentMessage
 
 from demos.clips import ClipWriter, Player
+from demos.shelf import Shelf, in_dialogue
 from engines.messages import (
     AudioChunk,
     Conversation,
     Event,
     Finished,
+    Message,
     Notice,
     Span,
     TextDelta,
@@ -34,15 +36,18 @@ FIGURES = (
 PUNCTUATION = re.compile(r"[&<>\[\]*_`~|#\\$]")
 #: Code, which shows what it holds anyway, or the beginning of HTML or of an image.
 CODE_OR_MARKUP = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)|<|!\[", re.DOTALL)
+#: Pictures and frames that a dialogue keeps, bytes; a minute of video has some four million.
+MOST_SEEN = 32_000_000
 MARKUP = {"<": "&lt;", "![": "!&#91;"}
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a user gave: a sound file, a text, or both."""
+    """What a user gave: a sound file, a text, and what they showed with it, or some of that."""
 
     clip: str | None = None
     text: str = ""
+    shelf: Shelf = field(default_factory=Shelf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ class Reply:
         self._told: list[str] = []
         self._notes: tuple[str, ...] = ()
         self._own_clip = player.show(self._ask.clip) if self._ask.clip else None
+        self._seen = in_dialogue(self._ask.shelf.things)
 
     def mark(self, made: Made | None) -> None:
         """Say what the file of the reply has to say of itself; before the first sound."""
@@ -134,7 +140,10 @@ class Reply:
         conversation = self._thread.conversation
         if self._said:
             question = Turn(text=self._ask.text).question(self._heard)
-            conversation = conversation.after(question, self._said)
+            shelf = self._ask.shelf
+            asked = Message("user", question, images=shelf.images, frames=shelf.frames)
+            said = (*conversation.messages, asked, Message("assistant", self._said))
+            conversation = replace(conversation, messages=_within_memory(said))
         return replace(self._thread, messages=tuple(self.messages()), conversation=conversation)
 
     def messages(self, waiting: str = "") -> list[dict[str, Any]]:
@@ -143,7 +152,7 @@ class Reply:
         answer = plain(self._heard) if self._is_transcript else without_markup(self._said)
         notes = [_aside(note, "note") for note in self._notes]
         typed = plain(self._ask.text.strip())
-        asked = [self._own_clip, typed or None, plain(heard) or None, *notes]
+        asked = [self._seen or None, self._own_clip, typed or None, plain(heard) or None, *notes]
         replied = [
             answer or None,
             self._clip,
@@ -162,6 +171,15 @@ class Reply:
     def spans(self) -> tuple[Span, ...]:
         """The timed words of the user's clip, as far as they are known."""
         return self._spans
+
+
+def _within_memory(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The messages, of which the oldest forget what was shown with them if that is too much."""
+    size, kept = 0, list[Message]()
+    for message in reversed(messages):
+        size += sum(len(image) for image in message.seen)
+        kept.append(message if size <= MOST_SEEN else message.unseen())
+    return tuple(reversed(kept))
 
 
 def plain(text: str) -> str:

@@ -159,6 +159,13 @@ class Message:
         """All that was shown, for those to whom a frame is a picture."""
         return self.images + self.frames
 
+    def unseen(self) -> "Message":
+        """The message without what was shown; a word stands for it where there was nothing else."""
+        if not self.seen:
+            return self
+        text = self.text or ("(an image)" if self.images else "(a video)")
+        return Message(self.role, text)
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
@@ -182,6 +189,10 @@ class Conversation:
     def without_last_exchange(self) -> "Conversation":
         """The conversation before its last exchange (for a retry)."""
         return replace(self, messages=self.messages[:-2])
+
+    def unseen(self) -> "Conversation":
+        """The conversation without what was shown in it."""
+        return replace(self, messages=tuple(message.unseen() for message in self.messages))
 
     def visible(self) -> tuple[Message, ...]:
         """The newest messages within the limit, beginning with one of the user's.

@@ -3,10 +3,11 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from engines.base import EngineInfo
 from engines.images import Image
-from live.protocol import Emit, ProtocolError, error_event, read_image
+from live.protocol import Emit, ProtocolError, error_event, event, read_image
 from speech.vad import RATE
 
 #: Largest frame, bytes: 1280 x 720 as a good JPEG has half of it.
@@ -21,6 +22,16 @@ FRESH = 2.0
 KEPT = 10.0
 #: All of them together, bytes.
 MOST_BYTES = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame, when it came (samples received, and seconds), and the client's name for it."""
+
+    at: int
+    came: float
+    image: Image
+    name: str | None
 
 
 class Camera:
@@ -43,17 +54,18 @@ class Camera:
         self._emit = emit
         self._told: set[str] = set()
         self._clock = clock
-        self._frames: deque[tuple[int, float, Image]] = deque()
+        self._frames: deque[Frame] = deque()
         self._allowed = float(MOST_A_SECOND)
         self._counted = clock()
         self._asked: tuple[int, tuple[Image, ...]] | None = None
 
-    def look(self, frame: str, at: int) -> None:
+    def look(self, frame: str, at: int, name: str | None = None) -> None:
         """Take a frame; a client whose engine cannot see is told once, not by the frame.
 
         Args:
             frame: A JPEG in base64.
             at: Samples received until now, 16 kHz.
+            name: The client's own, to be told which one went with a turn.
 
         Raises:
             ProtocolError: If it is none, too big, or one too many; it is dropped then.
@@ -71,8 +83,8 @@ class Camera:
                 param="image",
             )
         self._allowed -= 1
-        self._frames.append((at, now, read_image(frame, "image", MOST_FRAME_BYTES)))
-        while self._frames[0][0] < at - KEPT * RATE or self._size() > MOST_BYTES:
+        self._frames.append(Frame(at, now, read_image(frame, "image", MOST_FRAME_BYTES), name))
+        while self._frames[0].at < at - KEPT * RATE or self._size() > MOST_BYTES:
             self._frames.popleft()
 
     def frames(self, speech_end: int) -> tuple[Image, ...]:
@@ -90,16 +102,24 @@ class Camera:
 
     def latest(self) -> tuple[Image, ...]:
         """What is seen now: the newest frame if it is fresh; for questions that are typed."""
-        if not self._frames or self._clock() - self._frames[-1][1] > FRESH:
+        if not self._frames or self._clock() - self._frames[-1].came > FRESH:
             return ()
-        return (self._frames[-1][2],)
+        return (self._frames[-1].image,)
+
+    def tell(self, item_id: str, shown: tuple[Image, ...]) -> None:
+        """Tell the client which frames went with a turn: how many, and the name of the last."""
+        if not shown:
+            return
+        names = (frame.name for frame in self._frames if frame.image is shown[-1])
+        told = {"item_id": item_id, "count": len(shown), "frame": next(names, None)}
+        self._emit(event("parley.seen", **told))
 
     def switch(self, engine: EngineInfo, *, missed: bool) -> None:
         """Go on with another engine, which has seen nothing yet.
 
         Args:
             engine: The other one.
-            missed: Earlier messages have images.
+            missed: Earlier messages have images or frames.
         """
         self._engine = engine
         self._frames.clear()
@@ -113,10 +133,10 @@ class Camera:
             self._emit(error_event(self._engine.blind, "cannot_see"))
 
     def _find(self, end: int) -> tuple[Image, ...]:
-        seen = [image for at, _, image in self._frames if end - LAST * RATE < at <= end]
-        if not seen and self._frames and self._frames[-1][0] >= end - FRESH * RATE:
-            seen = [self._frames[-1][2]]
-        return tuple(seen)
+        seen = [frame for frame in self._frames if end - LAST * RATE < frame.at <= end]
+        if not seen and self._frames and self._frames[-1].at >= end - FRESH * RATE:
+            seen = [self._frames[-1]]
+        return tuple(frame.image for frame in seen)
 
     def _size(self) -> int:
-        return sum(len(image) for _, _, image in self._frames)
+        return sum(len(frame.image) for frame in self._frames)

@@ -10,7 +10,7 @@ from engines.messages import Conversation, Message
 from live.protocol import RATE, ProtocolError, new_id, read_audio, read_image
 from speech.pcm import Audio
 
-#: Images that a session keeps; beyond either limit the oldest are forgotten.
+#: Images and frames that a session keeps; beyond either limit the oldest are forgotten.
 MOST_IMAGES = 16
 MOST_IMAGE_BYTES = 16_000_000
 
@@ -34,6 +34,7 @@ class Item:
         status: As the protocol names it.
         audio: Of the user's, as long as it was not recognized.
         images: What the user showed with it.
+        frames: What the camera saw with it, oldest first.
         pieces: Of a spoken reply: each piece's words and its end in the audio, ms.
         id: The protocol's.
     """
@@ -44,6 +45,7 @@ class Item:
     status: Literal["in_progress", "completed", "incomplete"] = "completed"
     audio: Audio | None = None
     images: tuple[Image, ...] = ()
+    frames: tuple[Image, ...] = ()
     pieces: list[tuple[str, float]] = field(default_factory=list)
     id: str = field(default_factory=lambda: new_id("item"))
 
@@ -96,6 +98,11 @@ class Item:
         )
 
     @property
+    def seen(self) -> tuple[Image, ...]:
+        """All that was shown with it."""
+        return self.images + self.frames
+
+    @property
     def size(self) -> int:
         """About how much memory it takes, bytes."""
         words = len(self.text) + sum(len(text) for text, _ in self.pieces)
@@ -123,9 +130,9 @@ class Item:
         content: list[dict[str, Any]] = []
         if self.spoken:
             content.append({"type": f"{side}_audio", "transcript": self.text})
-        elif self.text or not self.images:
+        elif self.text or not self.seen:
             content.append({"type": f"{side}_text", "text": self.text})
-        content += [{"type": "input_image"}] * len(self.images)
+        content += [{"type": "input_image"}] * len(self.seen)
         return {
             "id": self.id,
             "object": "realtime.item",
@@ -210,23 +217,28 @@ class Items:
         newest = self._items[-1] if self._items else None
         return newest if newest is not None and newest.role == "user" else None
 
-    def show(self, item: Item, images: tuple[Image, ...]) -> None:
-        """Add what was seen while an item was said."""
-        item.images += images
+    def show(self, item: Item, frames: tuple[Image, ...]) -> None:
+        """Add what the camera saw while an item was said."""
+        item.frames += frames
         self._forget_images()
 
     def have_images(self) -> bool:
-        """Whether any item has one."""
-        return any(item.images for item in self._items)
+        """Whether anything was shown with any item."""
+        return any(item.seen for item in self._items)
 
-    def unanswered_images(self, until: Item | None = None) -> tuple[Image, ...]:
+    def unanswered(self, until: Item | None = None) -> tuple[tuple[Image, ...], tuple[Image, ...]]:
         """What the user has shown since the last answer: it belongs to the next question.
 
         Args:
             until: The last item that counts; None for the newest.
+
+        Returns:
+            Images, and frames of the camera.
         """
         items = self._until(until) + ([until] if until in self._items else [])
-        return tuple(image for item in items[_answered(items) :] for image in item.images)
+        open_ = items[_answered(items) :]
+        images = tuple(image for item in open_ for image in item.images)
+        return images, tuple(frame for item in open_ for frame in item.frames)
 
     def conversation(
         self, system: str, limit: int, *, before: Item | None = None, images: bool = False
@@ -237,8 +249,8 @@ class Items:
             system: The instructions.
             limit: How many messages it is shown.
             before: The question, if it is an item already.
-            images: Answered messages keep their images; else a word stands for those that
-                have nothing else.
+            images: Answered messages keep what was shown with them; else a word stands for
+                those that have nothing else.
         """
         shown = self._until(before)
         extra = [item.text for item in shown if item.role == "system"]
@@ -247,10 +259,9 @@ class Items:
         for number, item in enumerate(shown):
             if item.role == "system":
                 continue
-            if item.images and number < answered:
-                kept = item.images if images else ()
-                text = item.text if item.text or kept else "(an image)"
-                messages.append(Message(item.role, text, kept))
+            if item.seen and number < answered:
+                message = Message(item.role, item.text, images=item.images, frames=item.frames)
+                messages.append(message if images else message.unseen())
             elif item.text:
                 messages.append(Message(item.role, item.text))
         return Conversation("\n".join(filter(None, (system, *extra))), tuple(messages), limit)
@@ -260,13 +271,19 @@ class Items:
 
     def _forget_images(self) -> None:
         count = size = 0
-        for item in reversed(self._items):
-            kept: list[Image] = []
-            for image in reversed(item.images):
+
+        def kept(images: tuple[Image, ...]) -> tuple[Image, ...]:
+            nonlocal count, size
+            newest: list[Image] = []
+            for image in reversed(images):
                 count, size = count + 1, size + len(image)
                 if count <= MOST_IMAGES and size <= MOST_IMAGE_BYTES:
-                    kept.insert(0, image)
-            item.images = tuple(kept)
+                    newest.insert(0, image)
+            return tuple(newest)
+
+        for item in reversed(self._items):
+            item.frames = kept(item.frames)
+            item.images = kept(item.images)
 
 
 def _answered(items: list[Item]) -> int:

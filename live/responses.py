@@ -77,8 +77,9 @@ class Responses:
         question = self._items.last_question()
         if question is None:
             raise ProtocolError("There is nothing to answer.", "nothing_to_answer")
-        if not question.images:
+        if not question.seen:
             self._items.show(question, self._camera.latest())
+            self._camera.tell(question.id, question.frames)
         if not (question.text or question.audio or config.info.can_see):
             raise ProtocolError(config.info.blind, "cannot_see")
         reply = Reply(Marks())

@@ -268,7 +268,7 @@ class Session:
     def _commit(self, ended: TurnEnded, *, detected: bool) -> None:
         """The turn is over: it becomes an item, and the answer that was guessed is released."""
         seen = self._camera.frames(ended.speech_end)
-        item = Item("user", spoken=True, images=seen, id=self._user_item)
+        item = Item("user", spoken=True, frames=seen, id=self._user_item)
         if detected:
             self._emit(
                 event(
@@ -283,6 +283,7 @@ class Session:
             event("input_audio_buffer.committed", item_id=item.id, previous_item_id=previous)
         )
         self._announce(item, previous)
+        self._camera.tell(item.id, seen)
         reply = self._speaker.reply
         if reply is None or reply.question is not None:
             reply = self._answer(ended.utterance, ended.speech_end)
@@ -400,7 +401,7 @@ class Session:
         self._emit(event("parley.engine", **shown))
 
     def _look(self, given: CameraFrame) -> None:
-        self._camera.look(given.image, self._hearing.turns.received)
+        self._camera.look(given.image, self._hearing.turns.received, given.event_id)
 
     def _tell_deleted(self, item_id: str) -> None:
         self._emit(event("conversation.item.deleted", item_id=item_id))

@@ -98,13 +98,10 @@ class Speaker:
             before=before,
             images=sees and config.images_in_history,
         )
-        if sees:
-            # A turn that is an item already has its frames there as well.
-            shown = (*self._items.unanswered_images(before), *turn.images)
-            images = tuple(image for image in dict.fromkeys(shown) if image not in turn.frames)
-            turn = replace(turn, images=images)
-        else:
-            turn = replace(turn, images=(), frames=())
+        images, frames = self._items.unanswered(before) if sees else ((), ())
+        # A turn that is an item already has there what was shown with it.
+        frames += tuple(frame for frame in turn.frames if sees and frame not in frames)
+        turn = replace(turn, images=images, frames=frames)
         events = self._services.converse(
             turn,
             conversation,

@@ -31,7 +31,7 @@ def need_chromium() -> None:
     )
 
 
-def launch(playwright, microphone: Path, *, again=False):
+def launch(playwright, microphone: Path, *, again=False, camera: Path | None = None):
     """Chromium with its fake devices: its microphone hears the file `microphone`.
 
     When the file begins depends on how fast the machine is: see `Caller.say` for sound on time.
@@ -40,7 +40,9 @@ def launch(playwright, microphone: Path, *, again=False):
         playwright: Starts it.
         microphone: A WAV file, heard from the moment the microphone is opened.
         again: When it is over, it begins again.
+        camera: A Y4M or MJPEG file that the camera sees; None: the browser's own test picture.
     """
+    sees = [f"--use-file-for-fake-video-capture={camera}"] if camera else []
     heard = microphone if again else f"{microphone}%noloop"
     return playwright.chromium.launch(
         executable_path=CHROMIUM,
@@ -49,6 +51,7 @@ def launch(playwright, microphone: Path, *, again=False):
             "--use-fake-ui-for-media-stream",
             "--use-fake-device-for-media-stream",
             f"--use-file-for-fake-audio-capture={heard}",
+            *sees,
             "--autoplay-policy=no-user-gesture-required",
             "--disable-background-networking",
             "--disable-component-update",

@@ -103,7 +103,7 @@ class Seer:
                     yield event
         now = [described(image) for image in turn.seen]
         answer = f"{self.info.title}: I see {len(now)}: {', '.join(now) or 'nothing'}."
-        before = [described(image) for m in conversation.visible() for image in m.images]
+        before = [described(image) for m in conversation.visible() for image in m.seen]
         if before:
             answer += f" Before: {', '.join(before)}."
         # What was set for the session shows in the answer, so that tests can tell.

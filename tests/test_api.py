@@ -29,7 +29,7 @@ def test_endpoints_have_the_published_names(client):
     assert named == {
         "/transcribe": ["audio"],
         "/speak": ["text", "voice", "seed"],
-        "/ask": ["audio", "text", "session", "voice"],
+        "/ask": ["audio", "text", "session", "voice", "images", "video", "begin", "end", "frames"],
         "/clone": ["text", "reference", "engine", "seed"],
         "/voices": ["engine"],
         "/similarity": ["a", "b"],

@@ -81,6 +81,18 @@ def test_the_same_end_gives_the_same_frames(eye):
     assert widths(eye.frames(end + 1)) == [20]
 
 
+def test_the_client_is_told_which_frame_was_the_last(clock):
+    told = []
+    eye = Camera(SEER, told.append, clock)
+    for number in (1, 2, 3):
+        eye.look(frame(), number * RATE // 2, f"frame.{number}")
+    eye.tell("item_1", eye.frames(RATE))
+    eye.tell("item_2", ())
+    ((seen),) = told
+    assert seen["type"] == "parley.seen"
+    assert (seen["item_id"], seen["count"], seen["frame"]) == ("item_1", 2, "frame.2")
+
+
 def test_typed_questions_get_the_newest_if_it_is_fresh(eye, clock):
     assert eye.latest() == ()
     eye.add(1.0, width=10)

@@ -108,22 +108,27 @@ def kept(*said):
     return all_items
 
 
+def unanswered(all_items, until=None):
+    images, frames = all_items.unanswered(until)
+    return images + frames
+
+
 def test_images_belong_to_the_next_question():
     red, blue, green = image("red"), image("blue"), image("green")
     question = user("What do you see?", green)
     all_items = kept(user("Look.", red), user("", blue), question)
-    assert all_items.unanswered_images(question) == (red, blue, green)
-    assert all_items.unanswered_images() == (red, blue, green)
+    assert unanswered(all_items, question) == (red, blue, green)
+    assert unanswered(all_items) == (red, blue, green)
     (before,) = all_items.conversation("", 20, before=question, images=True).messages
     assert (before.text, before.images) == ("Look.", ()), "they are shown once, with the question"
     all_items.add(Item("assistant", "Colours."))
-    assert all_items.unanswered_images() == ()
+    assert unanswered(all_items) == ()
 
 
 def test_an_answer_nobody_heard_is_none():
     red = image()
     all_items = kept(user("Look.", red), Item("assistant", "", status="incomplete"))
-    assert all_items.unanswered_images() == (red,)
+    assert unanswered(all_items) == (red,)
 
 
 @pytest.mark.parametrize("images", [True, False])
@@ -146,15 +151,16 @@ def test_the_oldest_images_are_forgotten(monkeypatch):
     all_items = kept(
         user("Two.", *pictures[:2]), user("One.", pictures[2]), user("The rest.", *pictures[3:])
     )
-    assert all_items.unanswered_images() == tuple(pictures[2:])
+    assert unanswered(all_items) == tuple(pictures[2:])
     assert all_items.have_images()
     monkeypatch.setattr(items, "MOST_IMAGE_BYTES", 2 * len(pictures[0]))
     last = user("More.")
     all_items.add(last)
-    assert all_items.unanswered_images() == tuple(pictures[-2:])
+    assert unanswered(all_items) == tuple(pictures[-2:])
     new = image("blue")
     all_items.show(last, (new,))
-    assert all_items.unanswered_images() == (pictures[-1], new)
+    assert unanswered(all_items) == (pictures[-1], new)
+    assert all_items.unanswered() == ((pictures[-1],), (new,)), "what the camera saw is told apart"
 
 
 def test_events_name_images_and_do_not_repeat_them():

@@ -217,5 +217,6 @@ def _short(settings: Settings) -> tuple[Engine, ...]:
         url=tuple(filter(None, settings.chat_url.split(","))),
         model=settings.chat_name,
         key_env="PARLEY_CHAT_KEY",
+        sees=settings.chat_sees,
     )
     return (Engine(name=SHORT, chat=chat),)

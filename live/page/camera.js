@@ -57,11 +57,19 @@ export class Camera {
       return this.on.tell(error.message);
     }
     if (asked !== this.asked) return;
-    this.stream.getVideoTracks()[0].addEventListener("ended", () => {
+    const [track] = this.stream.getVideoTracks();
+    track.addEventListener("ended", () => {
       this.switchOff();
-      this.on.tell("The camera is gone. Plug it in and press again.");
+      this.on.tell("The camera is gone. The conversation goes on; plug it in and press again.");
     });
-    this.timer = setInterval(() => this.on.frame(this.#frame()), PERIOD);
+    // As when another program of a phone takes it: it may come back.
+    track.addEventListener("mute", () => {
+      this.on.tell("The camera sends no pictures now. The conversation goes on without them.");
+    });
+    track.addEventListener("unmute", () => this.on.tell(""));
+    this.timer = setInterval(() => {
+      if (!track.muted && this.video.videoWidth) this.on.frame(this.#frame());
+    }, PERIOD);
     this.#show();
   }
 

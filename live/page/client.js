@@ -9,6 +9,8 @@ const REVERBERATION = 250;
 export const SETTING = "setting.";
 /** While more than this waits to be sent, bytes, speech goes before pictures. */
 const CONGESTED = 64_000;
+/** So many frames are kept, to show the one that went with a turn: those of 16 s. */
+const MOST_FRAMES = 32;
 /** A press shorter than this is a slip, frames of 20 ms. */
 const SHORTEST_PRESS = 8;
 
@@ -40,6 +42,8 @@ export class Client {
     this.cut = null; // A reply that fell silent with the line: item, how much was heard.
     this.quietFrom = 0;
     this.items = new Map(); // What was said, to tell a session that does not know.
+    this.seen = 0; // Frames that were sent.
+    this.frames = new Map(); // The newest of them, by the id of the event.
   }
 
   get isOpen() {
@@ -165,7 +169,11 @@ export class Client {
 
   /** Shows a picture: a JPEG in base64. */
   see(image) {
-    if (this.line.backlog < CONGESTED) this.send("parley.camera", { image });
+    if (this.line.backlog >= CONGESTED) return;
+    const event_id = `frame.${++this.seen}`;
+    this.frames.set(event_id, image);
+    if (this.frames.size > MOST_FRAMES) this.frames.delete(this.frames.keys().next().value);
+    this.send("parley.camera", { event_id, image });
   }
 
   /** Stops the reply by hand, whether it sounds already or not. */

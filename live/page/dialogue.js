@@ -115,6 +115,19 @@ export class Dialogue {
     fillWaterfall(line, marks);
   }
 
+  /** The last frame of the camera that went with a turn. @param jpeg in base64 */
+  picture(id, jpeg, count) {
+    const row = this.row(id, "user");
+    const figure = element("figure", "talk-seen");
+    const image = element("img", "");
+    image.src = `data:image/jpeg;base64,${jpeg}`;
+    image.alt = "What the camera saw then";
+    const words = count === 1 ? "1 frame was shown" : `the last of ${count} frames that were shown`;
+    figure.append(image, element("figcaption", "", words));
+    row.querySelector(".talk-seen")?.remove();
+    row.append(figure);
+  }
+
   /** A row of the user's whose words are not certain yet. */
   expect(id) {
     const row = this.row(id, "user");

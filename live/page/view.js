@@ -228,6 +228,9 @@ class View {
       case "parley.engine":
         this.camera.setEngine(this.settings.chosenEngine);
         break;
+      case "parley.seen":
+        this.showSeen(event);
+        break;
       case "parley.unanswered":
       case "parley.notice":
         this.note(event.message);
@@ -239,6 +242,11 @@ class View {
         if (event.error.code !== "response_cancel_not_active") this.note(event.error.message);
         break;
     }
+  }
+
+  showSeen({ item_id, count, frame }) {
+    const jpeg = this.client.frames.get(frame);
+    if (jpeg) this.dialogue.picture(item_id, jpeg, count);
   }
 
   showFigures() {
