@@ -26,13 +26,13 @@ class Options:
     seed: str
     history: float
     system: str
-    skips_vision: bool
     style: str = ""
     key: str = field(default="", repr=False)
     server_model: str | None = ""
     said_to: str = ""
     block: int = 0
     top_p: float = 0.0
+    skips_vision: bool = True
 
     @property
     def wishes(self) -> Wishes:
@@ -148,6 +148,6 @@ def build(services: Services, engine: gr.State) -> Panel:
             placeholder="Empty takes a short one of Parley's own",
         )
         asked = wishes.build(services, engine)
-    sampled = [temperature, max_tokens, seed, history, system, skips_vision]
-    inputs = [engine, voice, language, *sampled, *asked, top_p]
+    sampled = [temperature, max_tokens, seed, history, system]
+    inputs = [engine, voice, language, *sampled, *asked, top_p, skips_vision]
     return Panel(inputs, language, at_once, voice, skips_vision)
