@@ -5,6 +5,7 @@ import re
 
 import browser
 import pytest
+from conftest import IDLE
 from playwright.sync_api import sync_playwright
 
 from services import Services
@@ -100,7 +101,7 @@ class VoicesTab(browser.Window):
 def clone_services(tmp_path_factory):
     """Services with a library that no other test sees; the weights are those of the machine."""
     data = tmp_path_factory.mktemp("data")
-    known = Settings(_env_file=None, port=0, warm=False, idle_unload=0, temperature=0)
+    known = Settings(_env_file=None, port=0, warm=False, idle_unload=IDLE, temperature=0)
     (data / "weights").symlink_to(known.data / "weights")
     with Services(known.model_copy(update={"data": data})) as services:
         yield services

@@ -17,6 +17,8 @@ from speech.pcm import Audio
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "assets" / "samples"
+#: Services that few tests share let go of their models after so long, seconds: 3 GB each.
+IDLE = 60
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +66,7 @@ def seeing_url():
 
     from demos.page import launch  # noqa: PLC0415
 
-    settings = Settings(_env_file=None, port=0, warm=False, idle_unload=0, temperature=0)
+    settings = Settings(_env_file=None, port=0, warm=False, idle_unload=IDLE, temperature=0)
     with Services(settings, [CATALOG[0], *seeing_engine.ENTRIES]) as services:
         page = launch(services, block=False)
         yield page.local_url

@@ -13,25 +13,33 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import vita15_checkpoint
+import vita15_house
 from codec_golden import folders
 from conftest import ROOT
+from engine_contract import sound_of, text_of
+from seeing_engine import picture
 from transformers import AutoModelForCausalLM
 from vllm_widened import padded, widen
 
 from engines.base import Cancel
+from engines.images import Image
 from engines.messages import AudioChunk, Conversation, Finished, Sampling, TextDelta, Turn
 from engines.remote.address import Remote
+from engines.vita import products as vita15
 from engines.vllm.client import TokenServer
 from engines.vllm.convert import convert, plan
 from engines.vllm.vectors import EmbeddingTable, pack
 from errors import CancelledError, InputError, UnavailableError
 from services import Services
 from settings import Settings
+from speech.pcm import Audio
 from weights import Store
 
 PROGRAMS = Path(os.environ.get("PARLEY_VLLM_VENV") or ROOT / ".venv-vllm") / "bin"
@@ -224,6 +232,33 @@ def test_the_sound_of_a_plus_model_goes_in_as_vectors(place):
         with pytest.raises(UnavailableError, match="made from this very snapshot"):
             list(ask(server, pack(torch.zeros(3, 48))))
         server.close()
+
+
+def test_vita15_answers_as_with_its_language_model_here(place, story, monkeypatch):
+    # Heads of 32 numbers, as vLLM's attention on a CPU wants them.
+    small = vita15_checkpoint.SIZES
+    sizes = replace(small, hidden=128, audio=replace(small.audio, output=128))
+    data = vita15_checkpoint.place(place / "vita15", sizes=sizes)
+    convert(plan(data / "weights" / "VITA-1.5"), place / "vita15-stock")
+    # In bfloat16 the two would round differently.
+    loading = vita15.loading
+    monkeypatch.setattr(
+        vita15, "loading", lambda *given: replace(loading(*given), dtype=torch.float32)
+    )
+    clip = Audio(story.samples[: 2 * story.rate], story.rate)
+    image = Image(picture("red", 300, 200))
+    turns = [Turn(text="Good morning."), Turn(clip), Turn(clip, "Look", (image,), (image,) * 4)]
+    flags = ("--dtype", "float32", "--skip-tokenizer-init", "--enable-prompt-embeds")
+    with serving(place / "vita15-stock", place / "vita15.log", *flags) as url:
+        for here in vita15_house.services_over(data, sizes):
+            for there in vita15_house.services_over(data, sizes, vita15_url=f"{url}/v1"):
+                for turn in turns:
+                    wanted, got = (
+                        list(vita15_house.ask(services.engine(vita15_house.NAME), turn))
+                        for services in (here, there)
+                    )
+                    assert text_of(got) == text_of(wanted) != ""
+                    assert np.array_equal(sound_of(got), sound_of(wanted))
 
 
 def test_a_real_small_model_is_the_chat_model_of_the_cascade(place):
