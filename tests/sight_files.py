@@ -6,6 +6,7 @@ from io import BytesIO
 import av
 import numpy as np
 from PIL import Image as Pillow
+from seeing_engine import COLOURS
 
 #: Of a picture, pixels: one column for each of its number's bits.
 WIDTH, HEIGHT, BITS = 160, 96, 10
@@ -125,3 +126,19 @@ def picture_file(kind="JPEG", colour="red", size=(64, 48), mode="RGB", **options
     image = Pillow.new("RGB", size, colour).convert(mode)
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def write_y4m(path, colour, width=640, height=480):
+    """A film of one colour for a browser's camera, by ITU-R BT.601."""
+    red, green, blue = COLOURS[colour]
+    luma = 16 + 0.257 * red + 0.504 * green + 0.098 * blue
+    cb = 128 - 0.148 * red - 0.291 * green + 0.439 * blue
+    cr = 128 + 0.439 * red - 0.368 * green - 0.071 * blue
+    small = (height // 2, width // 2)
+    planes = [((height, width), luma), (small, cb), (small, cr)]
+    frame = b"".join(np.full(shape, round(value), np.uint8).tobytes() for shape, value in planes)
+    path.write_bytes(f"YUV4MPEG2 W{width} H{height} F10:1 Ip A1:1 C420\n".encode())
+    with path.open("ab") as file:
+        for _ in range(5):
+            file.write(b"FRAME\n" + frame)
+    return path

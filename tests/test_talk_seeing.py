@@ -1,11 +1,10 @@
 """A conversation in front of a camera that sees a file, with an engine that says what it sees."""
 
 import browser
-import numpy as np
 import pytest
 from conftest import SAMPLES
 from playwright.sync_api import sync_playwright
-from seeing_engine import COLOURS
+from sight_files import write_y4m
 
 pytestmark = pytest.mark.browser
 
@@ -18,22 +17,6 @@ def chromium(tmp_path_factory):
         chromium = browser.launch(playwright, "/dev/null", camera=path)
         yield chromium
         chromium.close()
-
-
-def write_y4m(path, colour, width=640, height=480):
-    """A film of one colour, by ITU-R BT.601."""
-    red, green, blue = COLOURS[colour]
-    luma = 16 + 0.257 * red + 0.504 * green + 0.098 * blue
-    cb = 128 - 0.148 * red - 0.291 * green + 0.439 * blue
-    cr = 128 + 0.439 * red - 0.368 * green - 0.071 * blue
-    small = (height // 2, width // 2)
-    planes = [((height, width), luma), (small, cb), (small, cr)]
-    frame = b"".join(np.full(shape, round(value), np.uint8).tobytes() for shape, value in planes)
-    path.write_bytes(f"YUV4MPEG2 W{width} H{height} F10:1 Ip A1:1 C420\n".encode())
-    with path.open("ab") as file:
-        for _ in range(5):
-            file.write(b"FRAME\n" + frame)
-    return path
 
 
 @pytest.fixture
