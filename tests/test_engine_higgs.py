@@ -154,5 +154,5 @@ def test_other_scripts_are_spoken(services, higgs):
     events = list(engine.speak("你好，今天天气很好。", seed=1, cancel=Cancel()))
     assert (
         "".join(e.text for e in events if isinstance(e, AudioChunk)).strip()
-        == "你好,今天天气很好。"
+        == "你好，今天天气很好。"
     )

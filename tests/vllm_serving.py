@@ -248,7 +248,9 @@ def test_vita15_answers_as_with_its_language_model_here(place, story, monkeypatc
     clip = Audio(story.samples[: 2 * story.rate], story.rate)
     image = Image(picture("red", 300, 200))
     turns = [Turn(text="Good morning."), Turn(clip), Turn(clip, "Look", (image,), (image,) * 4)]
+    # The tiny tokenizer has a token a letter, so prompts are long.
     flags = ("--dtype", "float32", "--skip-tokenizer-init", "--enable-prompt-embeds")
+    flags += ("--max-model-len", "4096")
     with serving(place / "vita15-stock", place / "vita15.log", *flags) as url:
         for here in vita15_house.services_over(data, sizes):
             for there in vita15_house.services_over(data, sizes, vita15_url=f"{url}/v1"):
