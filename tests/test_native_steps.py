@@ -4,6 +4,7 @@ import gc
 import threading
 import time
 import weakref
+from contextlib import suppress
 
 import pytest
 import torch
@@ -129,6 +130,76 @@ def test_stopping_frees_the_state_within_the_step_that_runs(steps, how):
     assert log == [0, 1, 2]
     assert alive() is None
     assert steps.active == 0
+
+
+class Closable:
+    """An iterator that tells when, and on which thread, it is closed."""
+
+    def __init__(self, log):
+        self.log = log
+        self.thread = ""
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.log.append("step")
+        return 0
+
+    def close(self):
+        self.log.append("closed")
+        self.thread = threading.current_thread().name
+
+
+def until(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_what_nobody_reads_is_freed_by_a_cancel(steps):
+    cancel, log = Cancel(), []
+    results = steps.run(Closable(log), cancel=cancel, ahead=2)
+    assert next(results) == 0
+    until(lambda: log == ["step"] * 3)  # As far ahead as it may be: now the thread has no work.
+    time.sleep(0.05)
+    cancel.set()
+    until(lambda: log[-1] == "closed")
+    with pytest.raises(CancelledError):
+        list(results)
+
+
+def test_iterators_are_closed_on_the_thread_of_their_steps(steps):
+    closable = Closable([])
+    results = steps.run(closable, cancel=Cancel())
+    next(results)
+    results.close()
+    assert closable.thread == "test"
+
+
+def test_the_stopped_are_let_go_of_before_others_go_on(steps):
+    gate, log, cancel = threading.Event(), [], Cancel()
+    requests = (
+        (counting(1, gate=gate), Cancel()),
+        (counting(2, log, "other"), Cancel()),
+        (Closable(log), cancel),
+    )
+    threads = []
+    for count, (iterator, flag) in enumerate(requests, 1):
+
+        def read(iterator=iterator, flag=flag):
+            with suppress(CancelledError):
+                list(steps.run(iterator, cancel=flag))
+
+        threads.append(threading.Thread(target=read))
+        threads[-1].start()
+        until(lambda count=count: len(steps._round) == count)
+    cancel.set()
+    gate.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert log == ["closed", "other", "other"]
 
 
 def test_a_finished_request_holds_nothing_even_while_it_is_not_read(steps):
