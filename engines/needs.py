@@ -17,6 +17,9 @@ GIGABYTE = 1_000_000_000
 #: Memory of GPUs that are sold, GB: what to look for, if an engine needs more than is there.
 CARDS = (8, 12, 16, 24, 32, 40, 48, 80, 96, 141)
 
+#: Bytes of a weight of a linear layer by precision, with the scales of its group.
+WEIGHT_BYTES: Mapping[str, float] = {"full": 2.0, "int8": 1.02, "int4": 0.6}
+
 Obstacle = Literal["device", "memory", "packages", "disk", "offline", "other"]
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -156,12 +157,11 @@ def test_what_is_wrong_is_named(snapshot, case):
 
 
 def test_memory_is_looked_at_first(snapshot, monkeypatch):
-    from engines.vita import loading  # noqa: PLC0415
 
     class Memory:
         available = 10**8
 
-    monkeypatch.setattr(loading.psutil, "virtual_memory", Memory)
+    monkeypatch.setattr(psutil, "virtual_memory", Memory)
     (snapshot[0] / "vita_tts_ckpt/codec/final.pt").write_bytes(b"not looked at")
     with pytest.raises(UnavailableError, match=r"VITA-1.5 needs .* where 0.1 GB are free"):
         loaded(snapshot)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 import torch
@@ -229,6 +230,6 @@ def test_normalisation_that_is_not_there(copy):
 def test_memory_is_looked_at_before_anything_is_read(data, monkeypatch):
     from engines.vita_audio import runtime  # noqa: PLC0415
 
-    monkeypatch.setattr(runtime.psutil, "virtual_memory", lambda: type("M", (), {"available": 10}))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 10}))
     monkeypatch.setattr(runtime, "load_language_model", lambda *_, **__: pytest.fail("was read"))
     fails(data, "needs", "GB", "are free", "PARLEY_VITA_PRECISION")

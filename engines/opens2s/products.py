@@ -10,7 +10,7 @@ from engines.base import EngineInfo, Models, SpeechEngine, Voice
 from engines.cascade import embedded
 from engines.fetch import fetch
 from engines.native import decoder
-from engines.needs import Requirements
+from engines.needs import WEIGHT_BYTES, Requirements
 from engines.opens2s.engine import OpenS2SEngine, Parts
 from model_spec import LoadReport, ModelSpec
 from settings import Settings
@@ -39,8 +39,6 @@ _OPTIONAL = ("model.safetensors.index.json", "chat_template.jinja")
 DOWNLOAD = 22_100_000_000
 #: Weights of the linear layers of the two language models (Qwen3-8B, and 1.7B by the size).
 _LINEAR = 9_290_000_000
-#: Bytes of one of these by precision, with the scales.
-_WEIGHT_BYTES = {"full": 2.0, "int8": 1.02}
 #: Bytes of a position: keys and values of the 36 layers of one, and the 28 of the other.
 _KEPT, _KEPT_SPEECH = 147_456, 114_688
 #: Units of an answer at most: positions of the speech model, beside those of the text.
@@ -74,7 +72,7 @@ class Preset:
     def memory(self, settings: Settings) -> int:
         """Bytes on the card, with the caches of as many answers at once, as long as they may be."""
         window, users = self.within(settings)
-        weights = DOWNLOAD - _LINEAR * (2.0 - _WEIGHT_BYTES[self.precision])
+        weights = DOWNLOAD - _LINEAR * (2.0 - WEIGHT_BYTES[self.precision])
         kept = window * _KEPT + (window + _UNITS) * _KEPT_SPEECH
         return round(weights + users * kept + _WORKSPACE)
 

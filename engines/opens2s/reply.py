@@ -23,8 +23,8 @@ from engines.opens2s.captions import Captions
 from engines.opens2s.generation import Unit, Word
 from engines.opens2s.prompts import Said, harmless
 from engines.opens2s.runtime import Runtime, Seeds
-from engines.opens2s.subtitles import Subtitles
 from engines.opens2s.text import TextStream
+from engines.subtitles import Subtitles
 from speech.pcm import Audio
 
 #: Codes that may wait for the decoder: those of a long answer, so that it holds nothing back.

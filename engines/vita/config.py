@@ -16,10 +16,11 @@ from typing import Any
 import yaml
 
 from codec.checkpoint import CheckpointError, read_json, require
+from engines.native.fields import Fields
 from engines.vita.fbank import MELS, RATE
 from engines.vita.tiling import Lens
 from engines.vita.whale import Blocks
-from engines.vita_audio.config import Fields, LanguageConfig
+from engines.vita_audio.config import LanguageConfig
 
 MODEL_TYPE = "vita-Qwen2"
 

@@ -7,7 +7,7 @@ from engines.base import Cancel, EngineInfo, Models, Reference, Task
 from engines.cascade.stages import Stages
 from engines.checks import check_turn, chosen_voice
 from engines.messages import Conversation, Event, Sampling, Turn
-from engines.opens2s.subtitles import Subtitles
+from engines.subtitles import Subtitles
 from errors import InputError
 from speech.pcm import Audio
 

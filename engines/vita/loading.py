@@ -4,14 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor
 
 from codec.checkpoint import require
 from engines.base import Cancel
+from engines.native.memory import require_free
 from engines.native.quantization import Precision, rounding
 from engines.native.snapshot import Rows, Snapshot
+from engines.needs import WEIGHT_BYTES
 from engines.remote.address import Remote
 from engines.vita.config import Config
 from engines.vita.fbank import read_normalisation
@@ -23,7 +24,6 @@ from engines.vita.vocabulary import Vocabulary
 from engines.vita.whale import Whale, WhaleConfig
 from engines.vita_audio.config import LanguageConfig
 from engines.vita_audio.language_model import LanguageModel
-from errors import UnavailableError
 
 #: Folder of the voice in a snapshot.
 VOICE = "vita_tts_ckpt"
@@ -31,16 +31,11 @@ VOICE = "vita_tts_ckpt"
 #: Tables of which rows beyond the tokenizer's last token are left out, as in the published loader.
 _TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 
-#: Bytes of a weight of a linear layer, by precision, with the scales of groups.
-_WEIGHT_BYTES = {"int8": 1.02, "int4": 0.6}
-
 #: Of the voice: a decoder and a codec of 115 million weights, in float32.
 _VOICE_BYTES = 460_000_000
 
 #: What rounding to 16 bits may change.
 _ROUNDED = 2**-7
-
-_GIGABYTE = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +232,8 @@ class Reader:
 
 def memory(config: Config, loading: Loading) -> tuple[int, int]:
     """Bytes of the weights, and of what is kept of all conversations at once at most."""
-    each = _WEIGHT_BYTES.get(loading.precision, float(loading.dtype.itemsize))
+    rounded = loading.precision != "full"
+    each = WEIGHT_BYTES[loading.precision] if rounded else loading.dtype.itemsize
     weights = config.language.weights * each if loading.remote is None else 0
     weights += 4 * encoder_weights(loading.sizes) + _VOICE_BYTES
     window = loading.window or config.longest
@@ -252,16 +248,12 @@ def require_memory(config: Config, loading: Loading) -> None:
         UnavailableError: If less is free than the weights and one conversation take.
     """
     weights, kept = memory(config, loading)
-    one = kept // loading.users
-    if loading.device.startswith("cuda"):
-        free = torch.cuda.mem_get_info(loading.device)[0]
-    else:
-        free = psutil.virtual_memory().available
-    if free >= weights + one:
-        return
-    raise UnavailableError(
-        f"{loading.name} needs {weights / _GIGABYTE:.3g} GB for its weights and "
-        f"{one / _GIGABYTE:.3g} GB for a conversation of {loading.window or config.longest} "
-        f"tokens on {loading.device}, where {free / _GIGABYTE:.3g} GB are free. Free some, or set "
-        "PARLEY_VITA15_PRECISION to int8 or int4, or PARLEY_VITA15_WINDOW to less."
+    require_free(
+        loading.name,
+        device=loading.device,
+        weights=weights,
+        what="its weights",
+        each=kept // loading.users,
+        window=loading.window or config.longest,
+        settings="PARLEY_VITA15",
     )

@@ -8,7 +8,7 @@ import devices
 from engines.base import EngineInfo, Models, SpeechEngine, Voice
 from engines.cascade import embedded
 from engines.fetch import fetch
-from engines.needs import Requirements
+from engines.needs import WEIGHT_BYTES, Requirements
 from engines.remote.address import Remote
 from engines.vita.engine import Parts, VitaEngine
 from model_spec import LoadReport, ModelSpec
@@ -71,7 +71,6 @@ DOWNLOAD = 16_600_000_000 + 1_900_000_000
 #: Weights of the language model, and of the encoders and the voice in float32.
 _LANGUAGE = 7_620_000_000
 _ENCODERS = 4 * (376_000_000 + 304_000_000 + 28_000_000 + 115_000_000)
-_WEIGHT_BYTES = {"full": 2.0, "int8": 1.02, "int4": 0.6}
 #: Bytes of a token of a conversation: keys and values of 28 layers, in bfloat16.
 _KEPT = 57_344
 #: What the models work with.
@@ -103,7 +102,7 @@ def memory(settings: Settings) -> int:
     """Bytes that the model takes on its device."""
     if settings.vita15_url:
         return _ENCODERS + _WORKSPACE
-    weights = _LANGUAGE * _WEIGHT_BYTES[settings.vita15_precision]
+    weights = _LANGUAGE * WEIGHT_BYTES[settings.vita15_precision]
     kept = _KEPT * settings.vita15_window * settings.vita15_users
     return round(weights + _ENCODERS + kept + _WORKSPACE)
 

@@ -20,7 +20,7 @@ from engines.messages import (
     Waiting,
 )
 from engines.native.sampling import Drawing
-from engines.opens2s.subtitles import Subtitles
+from engines.subtitles import Subtitles
 from engines.vita.asking import Asked, Asking
 from engines.vita.runtime import Runtime
 from engines.vita.vocabulary import IGNORED, Writing

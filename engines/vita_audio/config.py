@@ -5,12 +5,12 @@ over. `LanguageConfig.read(folder)` is all that other modules need.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from codec.checkpoint import CheckpointError, read_json
+from engines.native.fields import Fields
 
 #: `model_type` of the checkpoints, and how each hears speech: as codes of the GLM-4-Voice
 #: tokenizer, or as embeddings that a SenseVoice encoder makes ("Plus").
@@ -160,36 +160,3 @@ class LanguageConfig:
         if not isinstance(mode, list) or not all(type(count) is int for count in mode):
             raise CheckpointError(f"{path}: mtp_inference_mode {json.dumps(mode)} is no list.")
         return replace(self, ends=ends, mode=tuple(mode))
-
-
-class Fields:
-    """Values of a JSON file, of the kind that they must be."""
-
-    def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
-        self._path = path
-        self._values = values
-
-    def whole(self, name: str, least: int = 1) -> int:
-        """A whole number."""
-        value = self._values.get(name)
-        if type(value) is not int or value < least:
-            self._refuse(name, value, f"a whole number of at least {least}")
-        return int(value)
-
-    def number(self, name: str) -> float:
-        """A number above 0."""
-        value = self._values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            self._refuse(name, value, "a number above 0")
-        return float(value)
-
-    def ids(self, name: str) -> tuple[int, ...]:
-        """A token id, or several."""
-        value = self._values.get(name)
-        ids = value if isinstance(value, list) else [value]
-        if not ids or not all(type(one) is int and one >= 0 for one in ids):
-            self._refuse(name, value, "a token id or a list of them")
-        return tuple(ids)
-
-    def _refuse(self, name: str, value: object, wanted: str) -> NoReturn:
-        raise CheckpointError(f"{self._path}: {name} is {json.dumps(value)}, not {wanted}.")

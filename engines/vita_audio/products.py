@@ -9,7 +9,7 @@ from codec.snapshots import DECODER
 from engines.base import EngineInfo, Models, SpeechEngine, Voice
 from engines.fetch import fetch
 from engines.native import decoder, tokenizer
-from engines.needs import Requirements
+from engines.needs import WEIGHT_BYTES, Requirements
 from engines.remote.address import Remote
 from engines.vita_audio.engine import Parts, VitaAudioEngine
 from model_spec import LoadReport, ModelSpec
@@ -36,9 +36,6 @@ NORMALISATION = Snapshot(
 
 #: Weights of a checkpoint: the main model, ten heads, the encoder (in float32 once loaded).
 _MAIN, _HEADS, _ENCODER = 7_730_000_000, 2_590_000_000, 249_000_000
-
-#: Bytes of a weight by precision, with the scales of groups.
-_WEIGHT_BYTES = {"full": 2.0, "int8": 1.02, "int4": 0.6}
 
 #: Bytes of a token of a conversation: keys and values of 28 and 38 layers, in bfloat16.
 _KEPT = {0: 57_344, 10: 77_824}
@@ -116,7 +113,7 @@ class Product:
         encoder = 0 if self.hears_codes else 4 * _ENCODER
         if settings.vita_url:
             return round(encoder + _WORKSPACE)
-        each = _WEIGHT_BYTES[settings.vita_precision]
+        each = WEIGHT_BYTES[settings.vita_precision]
         weights = (_MAIN + bool(self.heads) * _HEADS) * each
         kept = _KEPT[self.heads] * settings.vita_window * settings.vita_users
         return round(weights + encoder + kept + _WORKSPACE)

@@ -5,17 +5,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.speech_tokenizer import SpeechTokenizer
 from engines.base import Cancel
+from engines.native.memory import require_free
 from engines.native.quantization import Precision
 from engines.native.sampling import Drawing
 from engines.native.snapshot import Snapshot
 from engines.native.steps import Steps
+from engines.needs import WEIGHT_BYTES
 from engines.remote.address import Remote
 from engines.vita_audio.checkpoint import load_language_model
 from engines.vita_audio.config import LanguageConfig
@@ -28,16 +29,11 @@ from engines.vita_audio.schedule import MODES, VANILLA, Schedule
 from engines.vita_audio.sensevoice import QUERIES, UNUSED, EncoderConfig, SenseVoice
 from engines.vita_audio.vocabulary import Vocabulary
 from engines.vllm.client import TokenServer
-from errors import InputError, UnavailableError
+from errors import InputError
 from speech.pcm import Audio
-
-#: Bytes of a weight of a linear layer, by precision, with the scales of groups.
-_WEIGHT_BYTES = {"int8": 1.02, "int4": 0.6}
 
 #: Tensors of a Plus checkpoint that are not its encoder's.
 _LANGUAGE_MODEL = r"lm_head\..*|mtp_.*|model\.(layers|norm|embed_tokens)\..*"
-
-_GIGABYTE = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +283,8 @@ def schedule(config: LanguageConfig, mode: str) -> Schedule:
 
 def memory(config: LanguageConfig, loading: Loading) -> tuple[int, int]:
     """Bytes of the weights, and of what is kept of all conversations at once at most."""
-    each = _WEIGHT_BYTES.get(loading.precision, float(loading.dtype.itemsize))
+    rounded = loading.precision != "full"
+    each = WEIGHT_BYTES[loading.precision] if rounded else loading.dtype.itemsize
     weights = config.weights * each + 4 * encoder_weights(loading.sizes)
     window = min(loading.window, config.window) or config.window
     kept = config.cached_per_token * loading.dtype.itemsize * window * loading.users
@@ -301,18 +298,14 @@ def require_memory(config: LanguageConfig, loading: Loading) -> None:
         UnavailableError: If less is free than the weights and one conversation take.
     """
     weights, kept = memory(config, loading)
-    one = kept // loading.users
-    if loading.device.startswith("cuda"):
-        free = torch.cuda.mem_get_info(loading.device)[0]
-    else:
-        free = psutil.virtual_memory().available
-    if free >= weights + one:
-        return
-    raise UnavailableError(
-        f"{loading.name} needs {_gigabytes(weights)} for its weights ({_described(loading)}) and "
-        f"{_gigabytes(one)} for a conversation of {loading.window or config.window} tokens on "
-        f"{loading.device}, where {_gigabytes(free)} are free. Free some, or set "
-        "PARLEY_VITA_PRECISION to int8 or int4, or PARLEY_VITA_WINDOW to less."
+    require_free(
+        loading.name,
+        device=loading.device,
+        weights=weights,
+        what=f"its weights ({_described(loading)})",
+        each=kept // loading.users,
+        window=loading.window or config.window,
+        settings="PARLEY_VITA",
     )
 
 
@@ -322,10 +315,6 @@ def _described(loading: Loading) -> str:
         if loading.precision == "full"
         else loading.precision
     )
-
-
-def _gigabytes(amount: int) -> str:
-    return f"{amount / _GIGABYTE:.3g} GB"
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.checkpoint import CheckpointError, read_json, require
+from engines.native.fields import Fields
 
 #: Width of a code's vector; the checkpoint's first convolution takes it.
 CODE_WIDTH = 512
@@ -105,14 +106,15 @@ def read_decoder_config(folder: Path) -> DecoderConfig:
     if not (isinstance(parts, list) and len(parts) == 3 and isinstance(parts[2], dict)):  # noqa: PLR2004
         raise CheckpointError(f"{path} is no list of two sizes and an object, as VITA's is.")
     sizes = dict(parts[2], idim=parts[0], odim=parts[1])
+    field = Fields(path, sizes)
     config = DecoderConfig(
-        width=_whole(sizes, "idim", path),
-        heads=_whole(sizes, "transformer_attention_heads", path),
-        inner=_whole(sizes, "transformer_linear_units", path),
-        blocks=_whole(sizes, "transformer_num_blocks", path),
-        codes=_whole(sizes, "odim", path),
+        width=field.whole("idim"),
+        heads=field.whole("transformer_attention_heads"),
+        inner=field.whole("transformer_linear_units"),
+        blocks=field.whole("transformer_num_blocks"),
+        codes=field.whole("odim"),
     )
-    if _whole(sizes, "transformer_attention_dim", path) != config.width:
+    if field.whole("transformer_attention_dim") != config.width:
         raise CheckpointError(f"{path}: idim and transformer_attention_dim are to be the same.")
     if config.width % (2 * config.heads):
         raise CheckpointError(
@@ -140,9 +142,10 @@ def read_codec_config(folder: Path) -> CodecConfig:
     conv = _wholes(values, "global_feature_conv", path)
     style = _wholes(values, "global_tokens", path, least=0)
     dilations = values.get("resblock_dilation_sizes")
+    field = Fields(path, values)
     config = CodecConfig(
-        codes=_whole(values, "n_codes", path),
-        channels=_whole(values, "upsample_initial_channel", path),
+        codes=field.whole("n_codes"),
+        channels=field.whole("upsample_initial_channel"),
         rates=_wholes(values, "upsample_rates", path),
         kernels=_wholes(values, "upsample_kernel_sizes", path),
         residual_kernels=_wholes(values, "resblock_kernel_sizes", path),
@@ -153,7 +156,7 @@ def read_codec_config(folder: Path) -> CodecConfig:
         style_width=conv[2] if len(conv) > 2 else 0,  # noqa: PLR2004
         style=style,
     )
-    _check_codec(config, _whole(values, "global_code_num", path), path)
+    _check_codec(config, field.whole("global_code_num"), path)
     return config
 
 
@@ -186,13 +189,6 @@ def _check_codec(config: CodecConfig, count: int, path: Path) -> None:
     for problem, applies in problems.items():
         if applies:
             raise CheckpointError(f"{path}: {problem}.")
-
-
-def _whole(values: dict[str, Any], name: str, path: Path) -> int:
-    value = values.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise CheckpointError(f"{path}: {name} is {value!r}, not a whole number from 1 up.")
-    return value
 
 
 def _wholes(values: dict[str, Any], name: str, path: Path, least: int = 1) -> tuple[int, ...]:
