@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from vita_speech_checkpoint import make, save, write_json
+from vita_speech_checkpoint import make, reload, save, write_json
 
 from codec.checkpoint import CheckpointError
 from engines.base import Cancel
@@ -22,7 +22,7 @@ def load(folder, hidden=64):
 
 def change(folder, part, work):
     path = folder / part / "final.pt"
-    value = torch.load(path, weights_only=False)
+    value = reload(path)
     save(folder / part, work(value) or value)
 
 
@@ -64,7 +64,7 @@ def test_other_forms_of_the_snapshot_load_too(folder, form):
     change(folder, "decoder", reshape)
     if form == "old":
         path = folder / "decoder" / "final.pt"
-        value = torch.load(path, weights_only=False)
+        value = reload(path)
         torch.save(value, path, _use_new_zipfile_serialization=False)
     got = load(folder).decoder.state_dict()
     assert all(torch.equal(got[name], wanted[name]) for name in wanted)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from engines.vita.speech.checkpoint import _HARMLESS
 from engines.vita.speech.codec import Codec
 from engines.vita.speech.config import read_codec_config, read_decoder_config
 from engines.vita.speech.decoder import TokenDecoder
@@ -124,3 +125,9 @@ def write_json(folder: Path, value) -> None:
 
 def save(folder: Path, value) -> None:
     torch.save(value, folder / "final.pt")
+
+
+def reload(path):
+    """What a final.pt holds, all of it in memory, so that the file can be written anew."""
+    with torch.serialization.safe_globals(_HARMLESS):
+        return torch.load(path, weights_only=True)
