@@ -73,6 +73,8 @@ def choose_engine(page, title):
     """Choose an engine in the header, by its title."""
     page.click(".engine-button")
     page.fill(".engine-search", title)
+    # Nothing can be chosen before the server has said what there is.
+    page.wait_for_selector(".engine-active")
     page.press(".engine-search", "Enter")
 
 

@@ -172,6 +172,50 @@ def test_a_failed_load_keeps_the_old_engine_and_can_be_tried_again(open_page, sn
     switch.wait_for(lambda: switch.chosen() == "Snail", what="the second attempt")
 
 
+def test_what_is_typed_at_once_is_not_lost(open_page, snail):
+    switch = open_page()
+    switch.page.evaluate(
+        """() => {
+          const search = document.querySelector(".engine-search");
+          document.querySelector(".engine-button").click();
+          search.value = "Snail";
+          search.dispatchEvent(new Event("input"));
+        }"""
+    )
+    switch.page.wait_for_timeout(300)
+    switch.enter()
+    snail.go()
+    switch.wait_for(lambda: switch.chosen() == "Snail", what="the choice")
+
+
+def test_an_answer_from_before_the_load_does_not_end_the_wait(open_page, snail):
+    switch = open_page()
+    # The list that opening the panel asks for is made now, and arrives when the load has begun.
+    switch.page.evaluate(
+        """() => {
+          const real = window.fetch;
+          window.fetch = async (place, options) => {
+            const answer = await real(place, options);
+            if (!String(options?.body).includes("list_engines") || window.held) return answer;
+            window.held = true;
+            await new Promise((done) => { window.release = done; });
+            window.released = true;
+            return answer;
+          };
+        }"""
+    )
+    switch.open()
+    switch.page.wait_for_function("() => window.release")
+    switch.find("Snail")
+    switch.enter()
+    switch.wait_for(lambda: snail.loads, what="the load")
+    switch.page.evaluate("window.release()")
+    switch.page.wait_for_timeout(300)
+    assert "was stopped" not in switch.said()
+    snail.go()
+    switch.wait_for(lambda: switch.chosen() == "Snail", what="the choice")
+
+
 def test_a_load_is_stopped_and_what_is_in_use_stays(open_page, snail, house):
     switch = open_page()
     switch.choose("Snail")

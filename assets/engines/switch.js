@@ -15,7 +15,7 @@ let everywhere = props.value.talk; // The engine of the tabs that have none of t
 let own = {}; // By tab.
 let tab = "talk";
 let active = null; // Name of the engine that the panel tells about.
-let pending = null; // What is to be chosen once it is loaded: name, tab.
+let pending = null; // What is to be chosen once it is loaded: name, tab, whether its load has begun.
 let agreed = null; // Name of the engine whose terms were ticked.
 let timer = 0;
 
@@ -35,8 +35,10 @@ async function refresh() {
   clearTimeout(timer);
   if (!document.hidden) {
     try {
+      // What was asked before its load began may arrive after that: it tells nothing of it.
+      const waited = pending?.begun ? pending : null;
       engines = await server.list_engines();
-      settle();
+      if (waited === pending) settle();
       show();
     } catch { /* The server is away; the page says so elsewhere. */ }
   }
@@ -63,6 +65,7 @@ const refusal = (title, why) =>
 async function ask(what, name) {
   const problem = await server[what](name).catch(() => "The server does not answer. Try again.");
   if (problem) say(problem, true);
+  else if (what === "load_engine" && pending?.name === name) pending.begun = true;
   await refresh();
   return !problem;
 }
@@ -84,8 +87,9 @@ async function choose(engine) {
     return panel.hidePopover();
   }
   say(`${named(chosen()).title} answers until ${engine.title} is loaded.`);
-  pending = { name: engine.name, tab: where };
-  if (engine.state === "loading") return show();
+  const begun = engine.state === "loading";
+  pending = { name: engine.name, tab: where, begun };
+  if (begun) return show();
   if (!(await ask("load_engine", engine.name))) pending = null;
 }
 
@@ -268,8 +272,16 @@ function step(by) {
 
 function open() {
   const box = button.getBoundingClientRect();
+  // Now, not when the panel's "toggle" comes, which may be after the first keys.
+  search.value = "";
+  active = chosen();
+  listed = shown = "";
+  if (!pending) say("");
+  find("scope").querySelector(`[value=${tab in own ? "tab" : "all"}]`).checked = true;
   panel.style.top = `${Math.round(box.bottom + 6)}px`;
   panel.showPopover();
+  showPanel();
+  search.focus();
   const left = Math.min(box.left, document.documentElement.clientWidth - panel.offsetWidth - 8);
   panel.style.left = `${Math.round(Math.max(8, left))}px`;
 }
@@ -278,15 +290,7 @@ button.addEventListener("click", () => (isOpen() ? panel.hidePopover() : open())
 panel.addEventListener("toggle", ({ newState }) => {
   const opened = newState === "open";
   button.setAttribute("aria-expanded", opened);
-  if (!opened) return;
-  search.value = "";
-  active = chosen();
-  listed = shown = "";
-  if (!pending) say("");
-  find("scope").querySelector(`[value=${tab in own ? "tab" : "all"}]`).checked = true;
-  showPanel();
-  search.focus();
-  refresh();
+  if (opened) refresh();
 });
 // Light dismiss would eat the press that opens another thing; so does nobody's Esc or space.
 panel.addEventListener("keydown", (event) => {
