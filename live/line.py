@@ -195,7 +195,8 @@ class Line:
             return
         reason = str(end).encode()[:REASON_BYTES].decode(errors="ignore")
         try:
-            await asyncio.wait_for(self._socket.close(end.code, reason), CLOSING)
+            async with asyncio.timeout(CLOSING):
+                await self._socket.close(end.code, reason)
         except TimeoutError:
             self._cut(self._socket)
         except (RuntimeError, WebSocketDisconnect):

@@ -122,7 +122,9 @@ class _Streamed(Response):
 async def _sent(send: Send, body: bytes, *, more: bool = True) -> None:
     message = {"type": "http.response.body", "body": body, "more_body": more}
     try:
-        await asyncio.wait_for(send(message), PATIENCE)
+        # Not `wait_for`: before Python 3.12 it loses a cancel that comes as the message goes out.
+        async with asyncio.timeout(PATIENCE):
+            await send(message)
     except TimeoutError as error:
         raise ClientDisconnect from error
 

@@ -24,7 +24,10 @@ def proxied(url, *, silent=False):
         url: Where it passes requests on to.
         silent: A request for a WebSocket is never answered, rather than taken for another one.
     """
-    client = httpx.AsyncClient(base_url=url, timeout=None)
+    # A connection for each request: one that was kept may be closed by the server just as the
+    # next request goes out on it, and nobody could tell whether that was served.
+    once = httpx.Limits(max_keepalive_connections=0)
+    client = httpx.AsyncClient(base_url=url, timeout=None, limits=once)
 
     async def forward(request: Request):
         if silent and "upgrade" in request.headers:
