@@ -127,7 +127,7 @@ def missing(settings: Settings, store: Store) -> int:
 
 REQUIRES = Requirements(
     download=DOWNLOAD,
-    packages=("torch", "transformers", "kaldi_native_fbank", "yaml"),
+    packages=("torch", "transformers", "yaml"),
     missing=missing,
 )
 
