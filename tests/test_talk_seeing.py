@@ -80,3 +80,28 @@ def test_what_the_camera_sees_goes_with_what_is_said(caller):
     caller.wait_for(lambda: len(answers(caller)) == 2, what="the second answer")
     assert "I see 0: nothing" in answers(caller)[1]
     assert caller.page.query_selector(".talk[data-line=open]"), "the line is gone"
+
+
+def test_a_camera_that_sends_nothing_for_a_while(caller):
+    """As when another program takes it: the browser mutes its track, and may bring it back."""
+    muted = """muted => {
+      const [track] = document.querySelector(".talk-preview").srcObject.getVideoTracks();
+      Object.defineProperty(track, "muted", { value: muted, configurable: true });
+      track.dispatchEvent(new Event(muted ? "mute" : "unmute"));
+    }"""
+    frames = lambda: len(caller.sent("parley.camera"))  # noqa: E731
+    caller.wait_for(lambda: caller.page.is_enabled(".talk-camera"), what="the Seer")
+    caller.listens()
+    caller.page.click(".talk-camera")
+    caller.wait_for(lambda: frames() >= 2, what="frames")
+    caller.page.evaluate(muted, True)
+    assert "The camera sends no pictures now" in caller.note()
+    caller.page.wait_for_timeout(300)  # One may be on its way.
+    before = frames()
+    caller.page.wait_for_timeout(1500)
+    assert frames() == before, "a still picture is sent as if it were new"
+    assert caller.page.get_attribute(".talk-camera", "aria-pressed") == "true"
+    caller.page.evaluate(muted, False)
+    caller.wait_for(lambda: frames() > before, what="frames again")
+    assert "no pictures" not in caller.note()
+    assert caller.page.query_selector(".talk[data-line=open]"), "the line is gone"

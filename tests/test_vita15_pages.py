@@ -73,15 +73,19 @@ def turns(services, monkeypatch):
     return found
 
 
-def test_chat_about_a_picture(open_window, turns, tmp_path):
-    visitor = open_window(browser.Visitor)
-    path = tmp_path / "red.jpg"
+def give_picture(visitor, folder):
+    path = folder / "red.jpg"
     path.write_bytes(picture("red"))
     with visitor.page.expect_file_chooser() as chooser:
         visitor.page.focus("#add-seen")
         visitor.page.keyboard.press("Enter")
     chooser.value.set_files(path)
     visitor.wait_for(lambda: visitor.page.query_selector("#seen img"), what="the picture")
+
+
+def test_chat_about_a_picture(open_window, turns, tmp_path):
+    visitor = open_window(browser.Visitor)
+    give_picture(visitor, tmp_path)
     visitor.ask("What is it?")
     visitor.wait_for(lambda: visitor.played() > 0, what="sound")
     visitor.wait_for_figures()
@@ -89,6 +93,27 @@ def test_chat_about_a_picture(open_window, turns, tmp_path):
     (turn,) = turns
     assert [(image.width, image.height) for image in turn.images] == [(64, 48)]
     assert not turn.frames
+
+
+def test_what_the_window_cannot_hold_is_refused_and_kept(open_window, turns, tmp_path):
+    visitor = open_window(browser.Visitor)
+    give_picture(visitor, tmp_path)
+    question = "word " * 9_000
+    visitor.ask(question)
+    visitor.wait_for(
+        lambda: "Nothing was cut" in visitor.page.inner_text("body"), what="the refusal"
+    )
+    visitor.wait_until_idle()
+    # It stands in the dialogue, from where it can be copied, or sent again with other settings.
+    assert question.strip() in visitor.dialogue(), "the question is lost"
+    assert visitor.page.query_selector("#chat .user img"), "the picture is lost"
+    visitor.page.click("#retry")
+    visitor.wait_for(lambda: len(turns) == 2, what="the second attempt")
+    assert turns[0].text == turns[1].text and turns[0].images == turns[1].images
+    visitor.wait_until_idle()
+    visitor.ask("What is it?")
+    visitor.wait_for_figures()
+    assert turns[2].text == "What is it?"
 
 
 def test_talk_in_front_of_the_camera(open_window, turns):
