@@ -204,6 +204,18 @@ def test_the_first_piece_comes_sooner_than_the_others(head):
     assert late > soon
 
 
+def test_only_the_first_unit_is_in_a_hurry(tmp_path, monkeypatch):
+    head = load(make(tmp_path, hidden=HIDDEN, eager=-100))
+    decode, sizes = head.codec.decode, []
+    monkeypatch.setattr(
+        head.codec, "decode", lambda codes: sizes.append(len(codes)) or decode(codes)
+    )
+    text = "This is the first of them. And here is another one."
+    list(say(head.open(18, Cancel(), Options(most=60)), text))
+    # Chunks of 20 and of 40, with 10 codes after them, and up to 10 before.
+    assert sizes == [30, 40, 30, 50, 30]
+
+
 def test_speech_is_never_held_back_for_long(head):
     """However loud: a random codec knows no quiet place."""
     pieces = list(say(head.open(11, Cancel()), REPLY))
@@ -260,6 +272,7 @@ def test_a_chunk_without_a_quiet_place_is_held_no_longer_than_patience():
     pieces = Pieces(Pacing(20, 0.1, patience=1))
     assert not len(pieces.push(loud))
     assert len(pieces.push(loud)) > 12_000
+    assert not len(pieces.push(loud))
     forever = Pieces(Pacing(20, 0.1))
     assert not any(len(forever.push(loud)) for _ in range(5))
     assert len(forever.finish(loud)) == 6 * 12_000
