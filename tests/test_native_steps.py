@@ -283,6 +283,28 @@ def test_a_step_that_would_wait_for_its_own_thread_is_refused(steps):
         list(steps.run(nested(), cancel=Cancel()))
 
 
+def test_a_cancel_after_the_last_step_does_not_pass_for_a_shorter_reply(steps):
+    cancel, state = Cancel(), State()
+    alive = weakref.ref(state)
+    results = steps.run(counting(5, state=state), cancel=cancel, ahead=9)
+    del state
+    assert next(results) == 0
+    until(lambda: alive() is None)  # All of it is computed.
+    cancel.set()
+    with pytest.raises(CancelledError):
+        list(results)
+
+
+def test_one_that_was_closed_before_its_first_request_refuses_it(steps):
+    log = []
+    steps.close()
+    with pytest.raises(UnavailableError, match="unloaded"):
+        list(steps.run(counting(1, log), cancel=Cancel()))
+    with pytest.raises(UnavailableError, match="unloaded"):
+        steps.call(lambda: log.append("called"), cancel=Cancel())
+    assert log == []
+
+
 def test_closing_stops_everybody_and_refuses_others(steps):
     results = steps.run(counting(10**9), cancel=Cancel())
     next(results)

@@ -1,5 +1,7 @@
 """Runs, guesses and fixed places make the same tokens as one step after the other."""
 
+import threading
+
 import pytest
 import torch
 from vita_golden import LM, lm_folders, load, runs
@@ -109,7 +111,7 @@ def plain(model, prompt, schedule, drawing, seed, count):
 
 
 def quick(model, prompt, schedule, drawing, seed, count, codes=None, seat=None):
-    sampler = Sampler(drawing, vocabulary=600, prompt=prompt, seed=seed)
+    sampler = Sampler(drawing, vocabulary=600, prompt=prompt, seed=seed, device=model.device)
     tokens = []
     with torch.inference_mode():
         decoding = FastDecoding(
@@ -171,6 +173,42 @@ def test_a_wrong_guess_costs_no_noise(model, prompts, counts):
     assert counts["wrong"] > 0
 
 
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        Drawing(repetition_penalty=1.5),
+        # Without top-k and top-p, which leave out more among all ids than among some.
+        Drawing(temperature=0.9, repetition_penalty=1.5),
+    ],
+    ids=str,
+)
+def test_guesses_are_wrong_only_where_a_token_is_no_code(drawing, model, prompts, monkeypatch):
+    made, expected = [], []
+    run_heads = FastDecoding._run_heads
+
+    def noted(self, first, last, past, hidden, tokens, noise, guess):
+        made.append((first, guess is not None))
+        return run_heads(self, first, last, past, hidden, tokens, noise, guess)
+
+    monkeypatch.setattr(FastDecoding, "_run_heads", noted)
+    for codes in (CODES, (300, 600)):
+        tokens = quick(model, prompts[1], TURBO, drawing, 5, 110, codes)
+        speaking = True
+        for start in range(1, 110, 11):
+            others = [
+                i
+                for i, token in enumerate(tokens[start : start + 10])
+                if not codes[0] <= token < codes[1]
+            ]
+            expected.append((0, speaking))
+            # What comes after is made again, once, without guessing.
+            if speaking and others and others[0] < 9:
+                expected.append((others[0] + 1, False))
+            speaking = not others
+    assert made == expected
+    assert {(0, True), (0, False)} < set(made)
+
+
 def test_a_reply_that_outgrows_its_seat_goes_on(model, prompts, counts):
     wanted = plain(model, prompts[1], BOOST, PENALIZED, None, 120)
     seat = Seat(model, 96)
@@ -208,3 +246,41 @@ def test_a_stop_inside_a_run_ends_the_reply_there(model, prompts):
     reply = language.generate(prompts[0], mode=TURBO, stop=[wanted[at]], cancel=Cancel())
     assert list(reply) == wanted[: at + 1]
     steps.close()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize(
+    ("schedule", "drawing"),
+    [(VANILLA, FREELY), (BALANCE, LIKELIEST), (BOOST, PENALIZED), (TURBO, FREELY)],
+    ids=str,
+)
+def test_graphs_make_the_tokens_of_the_steps_they_hold(schedule, drawing, prompts):
+    model = load(LM, device="cuda")
+    uncaptured, seat = Seat(model, 256, captured=False), Seat(model, 256)
+    for seed, prompt in enumerate(prompts[:2]):
+        given = model, prompt, schedule, drawing, seed, 60, CODES
+        wanted = quick(*given, uncaptured)
+        assert quick(*given, seat) == wanted
+        assert quick(*given, seat) == wanted  # Replayed from its first steps on.
+    assert seat._graphs
+    assert not uncaptured._graphs
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+def test_graphs_are_captured_by_several_threads(prompts):
+    model = load(LM, device="cuda")
+    given = model, prompts[0], BOOST, FREELY, 1, 60, CODES
+    wanted = quick(*given, Seat(model, 256, captured=False))
+    seats = [Seat(model, 256) for _ in range(4)]
+    made = {}
+
+    def reply(number):
+        made[number] = [quick(*given, seats[number]) for _ in range(3)]
+
+    threads = [threading.Thread(target=reply, args=(i,)) for i in range(len(seats))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == {i: [wanted] * 3 for i in range(len(seats))}
+    assert all(seat._graphs for seat in seats)

@@ -240,7 +240,7 @@ class FastDecoding(Decoding):
             caches: Where the heads' rows go.
             mask: See `causal_mask`.
             noise: [run, V].
-            guess: Range of ids to choose from at first; None: all.
+            guess: Range of ids to choose from at first, for a whole run; None: all.
         """
         model, sampler, rows = self._model, self._sampler, len(places)
         seen = sampler.seen if guess is None else sampler.seen.clone()
@@ -261,7 +261,8 @@ class FastDecoding(Decoding):
             return _Run(outputs, guessed, guessed)
         scores = model.logits(torch.cat([output[0, -1:] for output in outputs]))
         right = [
-            sampler.settle(row, noise[first + index]) for index, row in enumerate(scores.unbind())
+            sampler.settle(row, drawn)
+            for row, drawn in zip(scores.unbind(), noise.unbind(), strict=True)
         ]
         return _Run(outputs, guessed, torch.cat(right))
 
