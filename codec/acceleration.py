@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from codec.flow import Velocity
+from codec.graphs import capture
 from codec.unet import UNet
 from errors import InputError
 
@@ -17,9 +18,6 @@ Acceleration = Literal["none", "compile", "graphs"]
 _MAX_SHAPES = 8
 #: Uses after which a shape is prepared; a rendering in one call has ten.
 _FAMILIAR = 20
-
-#: Runs before a graph is captured, in which libraries choose their kernels.
-_WARM_RUNS = 3
 
 
 class Accelerated:
@@ -69,17 +67,9 @@ class _Captured:
 
     def __init__(self, estimator: UNet, x: Tensor, time: Tensor) -> None:
         self._x, self._time = x.clone(), time.clone()
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_RUNS):
-                estimator(self._x, self._time)
-        torch.cuda.current_stream().wait_stream(side)
         self._lock = threading.Lock()
-        self._graph = torch.cuda.CUDAGraph()
-        # Others may use the device meanwhile.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._estimate: Tensor = estimator(self._x, self._time)
+        self._estimate: Tensor
+        self._graph, self._estimate = capture(lambda: estimator(self._x, self._time), x.device)
 
     def __call__(self, x: Tensor, time: Tensor) -> Tensor:
         # One set of inputs and outputs: one caller at a time.

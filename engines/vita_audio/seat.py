@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from codec.graphs import capture
 from engines.vita_audio.cache import Caches
 from engines.vita_audio.language_model import LanguageModel
 
@@ -23,9 +24,6 @@ _FAMILIAR = 1
 
 #: Shapes that a seat captures at most.
 _MAX_GRAPHS = 24
-
-#: Runs before a capture, in which libraries choose their kernels.
-_WARM_RUNS = 2
 
 
 class Seat:
@@ -98,20 +96,10 @@ class Seat:
 
     def _capture(self, step: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
         kept = [tensor.clone() for tensor in (self.seen, self.ids)]
-        with torch.cuda.device(self.start.device):
-            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                for _ in range(_WARM_RUNS):
-                    step()
-            torch.cuda.current_stream().wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            # Others may use the device meanwhile.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                out = step()
+        captured = capture(step, self.start.device)
         for tensor, before in zip((self.seen, self.ids), kept, strict=True):
             tensor.copy_(before)
-        return graph, out
+        return captured
 
 
 class FixedCaches:
