@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from codec.decoder import SpeechDecoder
 from codec.stream import DecoderStream, StreamPlan
+from engines.answering import Question
 from engines.base import Cancel, Stopwatch
 from engines.cascade.stages import Stages
 from engines.messages import (
@@ -13,7 +14,6 @@ from engines.messages import (
     Conversation,
     Event,
     Finished,
-    Sampling,
     TextDelta,
     Turn,
     Usage,
@@ -24,7 +24,6 @@ from engines.opens2s.generation import Unit, Word
 from engines.opens2s.prompts import Said, harmless
 from engines.opens2s.runtime import Runtime, Seeds
 from engines.opens2s.text import TextStream
-from engines.subtitles import Subtitles
 from speech.pcm import Audio
 
 #: Codes that may wait for the decoder: those of a long answer, so that it holds nothing back.
@@ -42,19 +41,13 @@ class Answer:
     Attributes:
         model: Borrowed.
         decoder: Borrowed; None for an answer in text only.
-        subtitles: Of the turn, if it was spoken.
-        turn: The question.
-        conversation: What was said before.
-        sampling: How tokens are drawn.
+        question: What is answered.
         block: Units that are rendered at once; 0: as many as is usual.
     """
 
     model: Runtime
     decoder: SpeechDecoder | None
-    subtitles: Subtitles | None
-    turn: Turn
-    conversation: Conversation
-    sampling: Sampling
+    question: Question
     block: int = 0
     _seconds: float = field(init=False, default=0.0)
     _usage: Usage = field(init=False, default=Usage())
@@ -73,11 +66,11 @@ class Answer:
         yield Finished(watch.timings(self._seconds), self._usage)
 
     def _answer(self, stages: Stages, put: Put, watch: Stopwatch) -> None:
-        seeds = Seeds.of(self.sampling.seed)
+        seeds = Seeds.of(self.question.sampling.seed)
 
         def write_down(_: Put) -> None:
-            if self.subtitles is not None:
-                for heard in self.subtitles.write(stages.stop):
+            if self.question.subtitles is not None:
+                for heard in self.question.subtitles.write(stages.stop):
                     put(heard)
                 watch.mark("recognized")
 
@@ -110,8 +103,8 @@ class Answer:
     ) -> None:
         """Put the text as it is made; hand on the codes of the speech."""
         answering = self.model.answer(
-            dialogue(self.turn, self.conversation),
-            sampling=self.sampling,
+            dialogue(self.question.turn, self.question.conversation),
+            sampling=self.question.sampling,
             seeds=seeds,
             spoken=self.decoder is not None,
             cancel=cancel,

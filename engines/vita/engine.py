@@ -1,111 +1,38 @@
 """VITA-1.5 behind the contract of `engines.base`."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from engines.base import Cancel, EngineInfo, Models, Reference, Task
-from engines.cascade.stages import Stages
-from engines.checks import check_turn, chosen_voice
-from engines.messages import Conversation, Event, Sampling, Turn
-from engines.subtitles import Subtitles
-from errors import InputError
-from speech.pcm import Audio
+from engines.answering import AnsweringEngine, Question
+from engines.base import EngineInfo, Models, Task
+
+if TYPE_CHECKING:
+    from engines.vita.reply import Answer
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Names of the models that a request borrows.
-
-    Attributes:
-        model: The snapshot: language model, encoders, voice.
-        recognizers: What writes down what was heard, by language; "" for the others.
-    """
-
-    model: str
-    recognizers: Mapping[str, str]
-
-
-class VitaEngine:
+class VitaEngine(AnsweringEngine):
     """A `SpeechEngine` that hears and sees, and answers what is meant for it.
-
-    What was said is understood as sound. A recognizer writes it down beside that: for the page,
-    and for the next turn, in which the words stand for the sound.
 
     Args:
         info: What it is.
-        parts: Models to borrow.
+        model: Name of the snapshot to borrow: language model, encoders, voice.
         models: Where from.
+        recognizers: See `AnsweringEngine`.
     """
 
-    def __init__(self, info: EngineInfo, parts: Parts, models: Models) -> None:
-        self._info = info
-        self._parts = parts
-        self._models = models
-
-    @property
-    def info(self) -> EngineInfo:
-        """See `SpeechEngine`."""
-        return self._info
+    def __init__(
+        self, info: EngineInfo, model: str, models: Models, recognizers: Mapping[str, str]
+    ) -> None:
+        super().__init__(info, models, recognizers)
+        self._model = model
 
     def models(self, task: Task, language: str | None = None) -> tuple[str, ...]:
         """See `SpeechEngine`."""
-        return (self._parts.model,)
+        return (self._model,)
 
-    def transcribe(
-        self, audio: Audio, *, language: str | None = None, cancel: Cancel
-    ) -> Iterator[Event]:
-        """Refused; see `SpeechEngine`."""
-        raise InputError(f"{self._info.title} answers speech, it does not write it down.")
+    def _answer(self, borrowed: tuple[Any, ...], question: Question) -> "Answer":
+        # Torch comes with the models.
+        from engines.vita.reply import Answer  # noqa: PLC0415
 
-    def speak(
-        self,
-        text: str,
-        voice: str | Reference | None = None,
-        *,
-        seed: int | None = None,
-        cancel: Cancel,
-    ) -> Iterator[Event]:
-        """Refused; see `SpeechEngine`."""
-        chosen_voice(self._info, voice)
-        raise InputError(f"{self._info.title} speaks its own answers, it does not read aloud.")
-
-    def converse(
-        self,
-        turn: Turn,
-        conversation: Conversation,
-        voice: str | Reference | None = None,
-        *,
-        sampling: Sampling = Sampling(),
-        language: str | None = None,
-        spoken: bool = True,
-        cancel: Cancel,
-    ) -> Iterator[Event]:
-        """Answer a turn, or say that it stays unanswered; see `SpeechEngine`.
-
-        The transcript of a spoken turn comes when it is there, mostly after the first words
-        of the answer: these do not wait for it.
-        """
-        chosen_voice(self._info, voice)
-        check_turn(self._info, turn)
-        names = self.models("sqa" if spoken else "text")
-        with self._models.use(*names, cancel=cancel) as borrowed, Stages(cancel) as stages:
-            # Torch comes with the models.
-            from engines.vita.reply import Answer  # noqa: PLC0415
-
-            answer = Answer(
-                runtime=borrowed[0],
-                subtitles=self._subtitles(turn, language),
-                turn=turn,
-                conversation=conversation,
-                sampling=sampling,
-                spoken=spoken,
-            )
-            yield from answer.run(stages)
-
-    def _subtitles(self, turn: Turn, language: str | None) -> Subtitles | None:
-        """What writes down a spoken turn."""
-        if turn.audio is None:
-            return None
-        recognizers = self._parts.recognizers
-        name = recognizers.get(language or "", recognizers[""])
-        return Subtitles(self._models, name, turn.audio, language)
+        (runtime,) = borrowed
+        return Answer(runtime, question)

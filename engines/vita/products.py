@@ -10,7 +10,7 @@ from engines.cascade import embedded
 from engines.fetch import fetch
 from engines.needs import WEIGHT_BYTES, Requirements
 from engines.remote.address import Remote
-from engines.vita.engine import Parts, VitaEngine
+from engines.vita.engine import VitaEngine
 from model_spec import LoadReport, ModelSpec
 from settings import Settings
 from weights import Snapshot, Store
@@ -95,7 +95,7 @@ INFO = EngineInfo(
 
 def engine(models: Models) -> SpeechEngine:
     """The engine over the models of `specs`."""
-    return VitaEngine(INFO, Parts(INFO.name, embedded.RECOGNIZER.names), models)
+    return VitaEngine(INFO, INFO.name, models, embedded.RECOGNIZER.names)
 
 
 def memory(settings: Settings) -> int:

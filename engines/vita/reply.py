@@ -4,23 +4,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from engines.answering import Question
 from engines.base import Cancel, Stopwatch
 from engines.cascade.stages import Stages
 from engines.messages import (
     AudioChunk,
-    Conversation,
     Event,
     Finished,
     Notice,
-    Sampling,
     TextDelta,
-    Turn,
     Unanswered,
     Usage,
     Waiting,
 )
 from engines.native.sampling import Drawing
-from engines.subtitles import Subtitles
 from engines.vita.asking import Asked, Asking
 from engines.vita.runtime import Runtime
 from engines.vita.vocabulary import IGNORED, Writing
@@ -52,19 +49,11 @@ class Answer:
 
     Attributes:
         runtime: Borrowed.
-        subtitles: Of the turn, if it was spoken.
-        turn: The question.
-        conversation: What was said before.
-        sampling: How tokens are drawn.
-        spoken: False answers in text only.
+        question: What is answered.
     """
 
     runtime: Runtime
-    subtitles: Subtitles | None
-    turn: Turn
-    conversation: Conversation
-    sampling: Sampling
-    spoken: bool
+    question: Question
     _watch: Stopwatch = field(init=False, default_factory=Stopwatch)
     _seconds: float = field(init=False, default=0.0)
     _usage: Usage = field(init=False, default=Usage())
@@ -75,7 +64,7 @@ class Answer:
         Raises:
             InputError: If the prompt does not fit.
         """
-        asked = Asking(self.runtime).ask(self.turn, self.conversation)
+        asked = Asking(self.runtime).ask(self.question.turn, self.question.conversation)
 
         # Text and speech share one channel, so the listener gets both as they are made.
         def answer(put: Put) -> None:
@@ -95,8 +84,8 @@ class Answer:
             )
 
         def write_down(_: Put) -> None:
-            if self.subtitles is not None:
-                for heard in self.subtitles.write(stages.stop):
+            if self.question.subtitles is not None:
+                for heard in self.question.subtitles.write(stages.stop):
                     put(heard)
                 self._watch.mark("recognized")
 
@@ -105,7 +94,7 @@ class Answer:
 
         heard = stages.run("recognizing what was said", write_down)
         texts = stages.run("the language model", write, size=_TEXTS)
-        if self.spoken:
+        if self.question.spoken:
             self._speak(texts, put, stages.stop)
         else:
             for _ in texts:
@@ -117,12 +106,13 @@ class Answer:
         self, asked: Asked, put: Put, hand_on: Callable[[str], None], cancel: Cancel
     ) -> None:
         """Put the text as it is made, and hand it on to the voice; or say that there is none."""
+        sampling = self.question.sampling
         tokens = self.runtime.write(
             asked.prompt,
             asked.senses,
-            drawing=drawing(self.sampling.temperature, self.sampling.top_p),
-            seed=self.sampling.seed,
-            max_tokens=self.sampling.max_tokens,
+            drawing=drawing(sampling.temperature, sampling.top_p),
+            seed=sampling.seed,
+            max_tokens=sampling.max_tokens,
             cancel=cancel,
             on_position=lambda ahead: put(Waiting(ahead)),
         )
@@ -148,7 +138,7 @@ class Answer:
         self._usage = Usage(len(asked.prompt.ids), 0, made)
 
     def _speak(self, texts: Iterable[str], put: Put, cancel: Cancel) -> None:
-        stream = self.runtime.loaded.voice.open(self.sampling.seed, cancel)
+        stream = self.runtime.loaded.voice.open(self.question.sampling.seed, cancel)
         told = 0
 
         def play(steps: Iterator[tuple[Audio, str] | None]) -> None:
