@@ -39,7 +39,8 @@ class EngineStatus:
             always is. "partial": some of it is, as when the rest was idle too long.
         models: How many of its models are loaded, and how many there are.
         progress: Of the load that takes longest; None in every other state.
-        failure: Why the last load failed; empty in every other state.
+        failure: Why the last load failed, or what of an engine that is ready could not be had;
+            empty in every other state.
         users: Requests that hold its models or wait for them.
         terms: What is still to be agreed to before it is loaded; empty: nothing.
     """
@@ -255,18 +256,28 @@ class EngineDesk:
     def _load(self, opened: _Opened, cancel: Cancel) -> None:
         name = opened.entry.info.name
         try:
-            names = self._together(opened)
-            for model in names:
+            needed = [model.name for model in self._largest(opened)]
+            others = [model for model in self._together(opened) if model not in needed]
+            for model in (*needed, *others):
                 self._models.retry(model)
-            with self._models.use(*names, cancel=cancel):
+            with self._models.use(*needed, cancel=cancel):
                 logger.info("%s is ready", opened.entry.info.title)
+                self._forget_load(name, cancel)
+            # What only some requests need, as a recognizer for other languages: neither waited
+            # for, nor a reason to call off the rest where it cannot be had.
+            self._models.warm(others)
         except CancelledError:
             logger.info("Loading %s was stopped", opened.entry.info.title)
         except ParleyError as error:
             with self._lock:
                 self._failures[name] = str(error)
         finally:
-            with self._lock:
+            self._forget_load(name, cancel)
+
+    def _forget_load(self, name: str, cancel: Cancel) -> None:
+        """It is over; another one may have begun."""
+        with self._lock:
+            if self._loads.get(name) is cancel:
                 del self._loads[name]
 
     def _together(self, opened: _Opened) -> list[str]:
@@ -295,10 +306,10 @@ class EngineDesk:
             failure = self._failures.get(name, "")
         failure = failure or next((status.failure for status in own if status.failure), "")
         state: EngineState = "absent"
-        if loading or being_loaded:
-            state = "loading"
-        elif not opened.broken and all(m.state == "ready" for m in self._largest(opened)):
+        if not opened.broken and all(m.state == "ready" for m in self._largest(opened)):
             state = "ready"
+        elif loading or being_loaded:
+            state = "loading"
         elif failure:
             state = "failed"
         elif ready:
@@ -314,7 +325,7 @@ class EngineDesk:
             state=state,
             models=(ready, len(own)),
             progress=(progress or Progress("waiting for room")) if state == "loading" else None,
-            failure=failure if state == "failed" else "",
+            failure=failure if state in ("ready", "failed") else "",
             users=max((status.users for status in own), default=0),
             terms=self._open_terms(entry),
         )

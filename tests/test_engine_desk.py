@@ -9,6 +9,7 @@ from engines.base import Cancel
 from engines.catalog import CATALOG
 from engines.messages import Conversation, Turn
 from errors import InputError, UnavailableError
+from model_spec import ModelSpec
 from services import Services
 from settings import Settings
 
@@ -82,6 +83,27 @@ def test_a_failed_load_is_told_and_tried_again(house, snail):
     assert house.desk.status("snail").failure == ""
     snail.go()
     until(lambda: house.desk.status("snail").state == "ready")
+
+
+def test_what_only_some_requests_need_may_be_missing(tmp_path, snail, monkeypatch):
+    """As a recognizer of other languages that cannot be fetched: the rest is not called off."""
+
+    def fail(report):
+        raise UnavailableError("The rare ears cannot be fetched.")
+
+    rare = ModelSpec("rare", "Rare ears", "cpu", 1_000, fail)
+    monkeypatch.setattr(many_engines.embedded, "specs", lambda settings, store: (rare,))
+    monkeypatch.setattr("engines.needs._weights", lambda *_: None)
+    with started(tmp_path, snail) as services:
+        desk = services.desk
+        desk.load("snail")
+        until(lambda: snail.loads)
+        snail.go()
+        until(lambda: desk.status("snail").state == "ready")
+        until(lambda: desk.status("snail").failure)
+        status = desk.status("snail")
+        assert status.failure == "The rare ears cannot be fetched." and status.can_answer
+        assert status.state == "ready" and status.models == (1, 2) and snail.loads == 1
 
 
 def test_a_load_can_be_called_off(house, snail):

@@ -159,6 +159,22 @@ def test_talk(open_window, title, asked):
     caller.call()
 
 
+def test_the_preset_for_a_small_card_is_chosen_and_answers(open_window, asked):
+    """Nothing of it was loaded before, and what writes other languages down cannot be fetched."""
+    visitor = open_window(browser.Visitor, "OpenS2S (24 GB)")
+    page = visitor.page
+    assert "blocks of 16 units" in page.inner_text(".engine-facts")
+    page.keyboard.press("Escape")
+    page.click("#settings button")
+    page.get_by_label("number input for Longest answer").fill(TOKENS)
+    page.keyboard.press("Tab")
+    visitor.ask("Why is the sky blue?")
+    visitor.wait_for(lambda: visitor.played() > 0, what="sound")
+    visitor.wait_for_figures()
+    assert len(next(filter(None, visitor.replies())).split()) > 1
+    assert asked["blocks"] == {16}
+
+
 def test_presets_stand_in_the_list_with_what_they_need(chromium, url):
     window = browser.Window(chromium, url)
     page = window.page

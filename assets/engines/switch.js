@@ -192,6 +192,7 @@ function about(engine) {
     parts.push(make("p", "engine-box engine-bad", `It ${engine.fit.reason}. ${engine.fit.remedy}`));
   }
   if (engine.state === "failed") parts.push(make("p", "engine-box engine-bad", engine.failure));
+  else if (engine.failure) parts.push(make("p", "engine-box", `It answers, but a part of it is missing. ${engine.failure}`));
   if (engine.state === "loading") parts.push(...progress(engine));
   if (engine.terms && engine.fit.ok) parts.push(terms(engine));
   if (engine.fit.ok) parts.push(actions(engine));
