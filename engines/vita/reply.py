@@ -76,10 +76,12 @@ class Answer:
 
     def _answer(self, stages: Stages, asked: Asked, put: Put) -> None:
         if asked.forgotten:
+            count = "1 picture" if asked.forgotten == 1 else f"{asked.forgotten} pictures"
+            left = "was" if asked.forgotten == 1 else "were"
             put(
                 Notice(
-                    f"{asked.forgotten} pictures of earlier turns were left out: there was no "
-                    "room for them beside what is new."
+                    f"{count} of earlier turns {left} left out: there was no room beside what is "
+                    "new."
                 )
             )
 
