@@ -304,7 +304,8 @@ class EngineDesk:
         with self._lock:
             being_loaded = name in self._loads
             failure = self._failures.get(name, "")
-        failure = failure or next((status.failure for status in own if status.failure), "")
+        missing_part = next((status.failure for status in own if status.failure), "")
+        failure = failure or missing_part
         state: EngineState = "absent"
         if not opened.broken and all(m.state == "ready" for m in self._largest(opened)):
             state = "ready"
@@ -325,7 +326,8 @@ class EngineDesk:
             state=state,
             models=(ready, len(own)),
             progress=(progress or Progress("waiting for room")) if state == "loading" else None,
-            failure=failure if state in ("ready", "failed") else "",
+            # A load that failed earlier is no news of an engine that has its models by now.
+            failure={"ready": missing_part, "failed": failure}.get(state) or "",
             users=max((status.users for status in own), default=0),
             terms=self._open_terms(entry),
         )

@@ -47,7 +47,7 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     """The stream of a device on which everything is warmed up and captured.
 
     Torch's own belongs to the device that was the first. And it is one for all: cuBLAS keeps a
-    workspace (32 MiB on Hopper) for each stream it ever ran on, and one that is first asked for
+    workspace for each stream it ever ran on, and one that is first asked for
     within a capture would keep the memory of that graph for good.
     """
     made: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

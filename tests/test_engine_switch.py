@@ -199,7 +199,6 @@ def test_an_answer_from_before_the_load_does_not_end_the_wait(open_page, snail):
             if (!String(options?.body).includes("list_engines") || window.held) return answer;
             window.held = true;
             await new Promise((done) => { window.release = done; });
-            window.released = true;
             return answer;
           };
         }"""
