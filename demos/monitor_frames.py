@@ -12,6 +12,7 @@ LATENCIES = ("mouth to ear", "first sound", "first token")
 #: In the order in which they end, by what they are called on a narrow screen.
 STAGES = {
     "vad": "VAD",
+    "encoding": "heard",
     "recognition": "words",
     "first_token": "token",
     "first_audio": "sound",

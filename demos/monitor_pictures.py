@@ -11,6 +11,7 @@ from monitor.watch import Watch
 #: What was being done until each mark, for people.
 STEPS = {
     "endpoint": "waiting for the end of the turn",
+    "encoded": "taking in what was said",
     "recognized": "recognizing",
     "transcript": "recognizing",
     "first_token": "beginning the answer",

@@ -97,6 +97,8 @@ class Timings:
     """When things happened, in seconds after the request began; None: did not happen.
 
     Attributes:
+        encoded: What was said or shown had gone through the encoders of a model that takes it
+            in without words.
         recognized: The final transcript was there.
         first_token: The chat model's first token was there.
         first_clause: The first speakable clause was there.
@@ -105,6 +107,7 @@ class Timings:
         audio: Duration of the speech that was made (or heard, for ASR), seconds.
     """
 
+    encoded: float | None = None
     recognized: float | None = None
     first_token: float | None = None
     first_clause: float | None = None

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from engines.messages import (
     AudioChunk,
     Event,
+    Finished,
     Notice,
     Sampling,
     TextDelta,
+    Timings,
     Transcript,
     Turn,
     Unanswered,
@@ -235,6 +237,9 @@ class Speaker:
                 reply.marks.mark("first_token")
             case AudioChunk():
                 reply.marks.mark("first_audio")
+            case Finished(Timings(encoded=float(encoded), first_token=float(first))):
+                # Engines tell it only now: it was so long before something that was told.
+                reply.marks.at("encoded", "first_token", encoded - first)
 
     async def _fail(self, reply: Reply, error: ParleyError) -> None:
         reply.refuse(error)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 #: The marks of a turn, in the order in which they are reached.
 MARKS = (
     "endpoint",
+    "encoded",
     "transcript",
     "first_token",
     "first_audio",

@@ -38,9 +38,9 @@ class Counts:
         self.registry = CollectorRegistry()
         self.stages = Histogram(
             "parley_stage_seconds",
-            "When a stage was done: recognition, first_token, first_audio and total after the "
-            "request began; vad (the turn is over) and mouth_to_ear after the last sample of "
-            "speech of a live turn.",
+            "When a stage was done: encoding, recognition, first_token, first_audio and total "
+            "after the request began; vad (the turn is over) and mouth_to_ear after the last "
+            "sample of speech of a live turn.",
             ["stage"],
             buckets=LATENCIES,
             registry=self.registry,

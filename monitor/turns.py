@@ -14,10 +14,11 @@ from engines.messages import Timings
 Outcome = Literal["finished", "cancelled", "failed"]
 
 #: The marks of a request, in the order in which they are reached.
-REQUEST_MARKS = ("recognized", "first_token", "first_clause", "first_audio", "total")
+REQUEST_MARKS = ("encoded", "recognized", "first_token", "first_clause", "first_audio", "total")
 #: The marks of a live turn, likewise (`live.stopwatch`).
 LIVE_MARKS = (
     "endpoint",
+    "encoded",
     "transcript",
     "first_token",
     "first_audio",

@@ -26,6 +26,7 @@ PERIOD = 5.0
 MOST_NOTES = 720
 #: Stages by the mark that ends them.
 STAGES = {
+    "encoded": "encoding",
     "recognized": "recognition",
     "first_token": "first_token",
     "first_audio": "first_audio",

@@ -42,6 +42,35 @@ def sound_of(events):
     return np.concatenate([chunk.samples for chunk in chunks]) if chunks else np.zeros(0)
 
 
+def check_encoding(engine, question, encoder, monkeypatch, late=0.3):
+    """The time until speech is encoded is told, and only of speech.
+
+    Args:
+        engine: Is asked.
+        question: Speech.
+        encoder: A class, and the name of the method that encodes (it may be a generator).
+        monkeypatch: Slows it.
+        late: By how much, seconds.
+    """
+    owner, name = encoder
+    encode = getattr(owner, name)
+
+    def slow(*given):
+        time.sleep(late)
+        return encode(*given)
+
+    monkeypatch.setattr(owner, name, slow)
+    sampling = Sampling(temperature=0.0, max_tokens=4)
+
+    def timings(turn):
+        options = {"sampling": sampling, "spoken": False, "cancel": Cancel()}
+        return list(engine.converse(turn, Conversation(), **options))[-1].timings
+
+    heard, typed = timings(Turn(question)), timings(Turn(text="Hello."))
+    assert late <= heard.encoded <= heard.first_token <= heard.total
+    assert typed.encoded is None
+
+
 class ImageContract:
     """Images: seen, or refused in words; part of `EngineContract`."""
 

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 from codec_golden import DECODER as TINY_DECODER
-from engine_contract import LONG, EngineContract, sound_of, text_of
+from engine_contract import LONG, EngineContract, check_encoding, sound_of, text_of
 from opens2s_maker import make
 
 from bench.opens2s_sizes import SIZES
@@ -26,6 +26,7 @@ from engines.messages import (
 from engines.opens2s import products
 from engines.opens2s.captions import Captions
 from engines.opens2s.generation import Reply, Unit, Word
+from engines.opens2s.model import OpenS2S
 from engines.opens2s.products import PRESETS, PRODUCTS
 from engines.opens2s.reply import dialogue
 from engines.opens2s.text import TextStream
@@ -487,3 +488,7 @@ def test_strategy_that_cannot_be_read_is_named(tmp_path):
     said = refusal(tmp_path)
     assert "interleave_strategy" in said
     assert "'1;2'" in said
+
+
+def test_the_time_of_the_encoder_is_told(engine, question, monkeypatch):
+    check_encoding(engine, question, (OpenS2S, "hear"), monkeypatch)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from engine_contract import LONG, EngineContract, sound_of, text_of
+from engine_contract import LONG, EngineContract, check_encoding, sound_of, text_of
 from seeing_engine import picture
 from vita15_checkpoint import SIZES, place
 from vita15_house import ask, services_over, settings
@@ -27,6 +27,7 @@ from engines.messages import (
 )
 from engines.vita.runtime import Runtime
 from engines.vita.vocabulary import HEARD, IGNORED, READ
+from engines.vita.whale import Whale
 from errors import CancelledError, InputError
 from speech.pcm import Audio
 
@@ -440,3 +441,7 @@ def test_settings_reach_the_model(tmp_path):
             assert runtime.window == 700
             assert runtime.tiles == 3
     assert settings(data).vita15_window == 6200
+
+
+def test_the_time_of_the_encoder_is_told(engine, question, monkeypatch):
+    check_encoding(engine, question, (Whale, "encode"), monkeypatch)

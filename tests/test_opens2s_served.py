@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import io
+import re
 
+import httpx
 import numpy as np
 import openai
 import pytest
@@ -72,3 +74,19 @@ def test_live(url, question):
     assert "".join(e.delta for e in caller.of("response.output_audio_transcript.delta"))
     (heard,) = caller.of("conversation.item.input_audio_transcription.completed")
     assert isinstance(heard.transcript, str)
+    marks = caller.of("parley.timings")[-1].marks
+    assert marks["encoded"] <= marks["first_token"]
+
+
+def test_the_encoder_is_a_stage_of_its_own(url):
+    """In the waterfalls of the chat, in the histograms, and in what is exported."""
+    client = Client(url, verbose=False)
+    client.predict(handle_file(SAMPLES / "sky.wav"), api_name="/ask")
+    stats = httpx.get(f"{url}v1/stats").json()
+    assert stats["stages_ms"]["encoding"]["count"] >= 1
+    asked = [turn for turn in stats["turns"] if turn["task"] == "sqa"][-1]
+    assert 0 < asked["encoded_ms"] <= asked["first_token_ms"]
+    counted = re.search(
+        r'parley_stage_seconds_count\{stage="encoding"\} (\d+)', httpx.get(f"{url}metrics").text
+    )
+    assert int(float(counted[1])) >= stats["stages_ms"]["encoding"]["count"]

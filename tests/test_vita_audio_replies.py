@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from engine_contract import LONG, sound_of, text_of
+from engine_contract import LONG, check_encoding, sound_of, text_of
 from vita_house import (
     BOTH,
     ask,
@@ -13,11 +13,13 @@ from vita_house import (
     settings,
 )
 
+from codec.speech_tokenizer import SpeechTokenizer
 from engines.base import Cancel, Reference, Wishes
 from engines.messages import AudioChunk, Conversation, Finished, Sampling, Turn
 from engines.vita_audio.interleaving import Interleaving
 from engines.vita_audio.runtime import VitaAudio
 from engines.vita_audio.schedule import BOOST, VANILLA
+from engines.vita_audio.sensevoice import SenseVoice
 from errors import CancelledError, EngineError, InputError, UnavailableError
 from services import Services
 from speech.pcm import Audio, silence
@@ -304,3 +306,14 @@ def test_cancel_frees_everything_within_a_step(services, question):
         with pytest.raises(CancelledError):
             list(events)
         assert vita._steps.active == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("vita-audio-boost", (SpeechTokenizer, "encode")),
+        ("vita-audio-plus-boost", (SenseVoice, "forward")),
+    ],
+)
+def test_the_time_of_the_encoder_is_told(services, question, monkeypatch, name, encoder):
+    check_encoding(services.engine(name), question, encoder, monkeypatch)

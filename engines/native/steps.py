@@ -28,12 +28,21 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, Generic, TypeVar
 
 import torch
+from torch import Tensor
 
 from engines.base import Cancel
 from errors import UnavailableError
 from turnstile import Turnstile
 
 T = TypeVar("T")
+
+
+def settled(tensor: Tensor) -> Tensor:
+    """Wait in a step until a tensor is there: on a GPU it is only promised until then."""
+    if tensor.is_cuda:
+        torch.cuda.current_stream(tensor.device).synchronize()
+    return tensor
+
 
 #: Requests that may wait for a place. How many are let in at all is for the services to say.
 _MAX_WAITING = 10_000

@@ -109,6 +109,7 @@ class Answer:
             spoken=self.decoder is not None,
             cancel=cancel,
             on_position=lambda ahead: put(Waiting(ahead)),
+            on_encoded=lambda: watch.mark("encoded"),
         )
         text = TextStream(self.model.loaded.tokenizer)
         units = self.model.loaded.units

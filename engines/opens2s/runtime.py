@@ -11,7 +11,7 @@ from torch import Tensor
 from engines.base import Cancel
 from engines.messages import Sampling
 from engines.native.sampling import Drawing, Sampler
-from engines.native.steps import Steps
+from engines.native.steps import Steps, settled
 from engines.opens2s.features import Mel
 from engines.opens2s.generation import Limits, Reply, Unit, Word
 from engines.opens2s.loading import Loaded
@@ -107,6 +107,7 @@ class Runtime:
         spoken: bool,
         cancel: Cancel,
         on_position: Callable[[int], None] | None = None,
+        on_encoded: Callable[[], None] = lambda: None,
     ) -> Answering:
         """Begin to answer what was said.
 
@@ -117,6 +118,7 @@ class Runtime:
             spoken: False writes text only: the same text.
             cancel: Stops the work within one step.
             on_position: Told how many requests come before, while there is no place.
+            on_encoded: Told, on another thread, once the clips have gone through the encoder.
 
         Raises:
             InputError: If the dialogue is longer than the model can read, or a clip too short.
@@ -132,7 +134,7 @@ class Runtime:
                 f"positions of {self.window}. Begin a new one, show the model less of it, or "
                 "allow more (PARLEY_OPENS2S_WINDOW)."
             )
-        steps = self._tokens(prompt, mel, sampling, seeds, spoken=spoken)
+        steps = self._tokens(prompt, mel, sampling, seeds, on_encoded, spoken=spoken)
         tokens = self._steps.run(steps, cancel=cancel, ahead=_AHEAD, on_position=on_position)
         return Answering(rows, tokens)
 
@@ -142,6 +144,7 @@ class Runtime:
         mel: Mel | None,
         sampling: Sampling,
         seeds: Seeds,
+        on_encoded: Callable[[], None],
         *,
         spoken: bool,
     ) -> Iterator[Word | Unit | None]:
@@ -172,7 +175,11 @@ class Runtime:
                 seeds.units,
             ),
         )
-        yield from reply.write((yield from read_in(model, prompt, mel)))
+        rows = yield from read_in(model, prompt, mel)
+        if mel is not None:
+            settled(rows)
+            on_encoded()
+        yield from reply.write(rows)
 
     def _draw(self, drawing: Drawing, vocabulary: int, seed: int) -> Drawn:
         device = self.loaded.model.device

@@ -118,6 +118,8 @@ class Answer:
             cancel=cancel,
             on_position=lambda ahead: put(Waiting(ahead)),
         )
+        if asked.prompt.clips or asked.prompt.tiles:
+            self._watch.mark("encoded")
         vocabulary = self.runtime.loaded.vocabulary
         writing, made = Writing(vocabulary), 0
         begun = False

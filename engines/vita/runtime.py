@@ -18,7 +18,7 @@ from torch import Tensor
 
 from engines.base import Cancel
 from engines.native.sampling import Drawing
-from engines.native.steps import Steps
+from engines.native.steps import Steps, settled
 from engines.vita.loading import Loaded, Loading
 from engines.vita.prompts import Prompt
 from engines.vita_audio.generation import Generation
@@ -116,6 +116,8 @@ class Runtime:
     ) -> Generator[int]:
         """The tokens of a reply, as they are made; the first one is the likeliest.
 
+        The places of the prompt are filled when this returns.
+
         Args:
             prompt: What the model reads.
             senses: What fills its places.
@@ -171,4 +173,4 @@ class Runtime:
                 begin = prompt.tiles[number]
                 rows[begin : begin + len(seen)] = seen.to(rows)
             yield None
-        yield rows
+        yield settled(rows)

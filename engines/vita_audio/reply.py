@@ -245,6 +245,8 @@ class Reply:
             cancel=cancel,
             on_position=lambda ahead: put(Waiting(ahead)),
         )
+        if self.question is not None:
+            self.watch.mark("encoded")
         reply = Interleaving(vita.vocabulary)
         words = codes = 0
         with closing(tokens):

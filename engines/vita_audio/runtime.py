@@ -15,7 +15,7 @@ from engines.native.memory import require_free
 from engines.native.quantization import Precision
 from engines.native.sampling import Drawing
 from engines.native.snapshot import Snapshot
-from engines.native.steps import Steps
+from engines.native.steps import Steps, settled
 from engines.needs import WEIGHT_BYTES
 from engines.remote.address import Remote
 from engines.vita_audio.checkpoint import load_language_model
@@ -154,7 +154,7 @@ class VitaAudio:
         cancel: Cancel,
         on_position: Callable[[int], None] | None = None,
     ) -> Generator[int]:
-        """The tokens of a reply, as they are made.
+        """The tokens of a reply, as they are made; the clips are encoded when this returns.
 
         Args:
             prompt: What the model is shown.
@@ -206,7 +206,7 @@ class VitaAudio:
         clips = [torch.from_numpy(clip.features) for clip in heard if clip.features is not None]
         for place, rows in zip(prompt.places, self._ears.encoder(clips), strict=True):
             embedded[place.start : place.stop] = rows.to(embedded)
-        return embedded
+        return settled(embedded)
 
 
 def load(

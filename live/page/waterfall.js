@@ -3,6 +3,7 @@
 /** Marks of `parley.timings`, with what was being done until each. */
 const STEPS = {
   endpoint: "waiting for the end of your turn",
+  encoded: "taking in what you said",
   transcript: "recognizing your words",
   first_token: "beginning the answer",
   first_audio: "beginning to speak",
