@@ -13,8 +13,6 @@ from services import Services
 
 #: How often the tab is drawn anew while it is open, seconds.
 PERIOD = 3.0
-#: Turns that are shown as waterfalls.
-SHOWN = 12
 #: Of a plot, pixels.
 HEIGHT = 230
 #: Of day, in 24 hours as the turns below have it.
@@ -41,7 +39,7 @@ def build(services: Services, tabs: gr.Tabs, tab: gr.Tab) -> None:
             frames.stages(watch.stages()),
             frames.load(notes),
             frames.memory(notes),
-            waterfalls(turns[-SHOWN:]),
+            waterfalls(turns),
         )
 
     def opened(event: gr.SelectData) -> gr.Timer:
@@ -52,14 +50,16 @@ def build(services: Services, tabs: gr.Tabs, tab: gr.Tab) -> None:
         with gr.Row():
             latencies = _plot(
                 gr.ScatterPlot,
+                "monitor-latencies",
                 "time",
                 "milliseconds",
                 _colours(frames.LATENCIES),
-                title="How long each turn took",
+                title="How soon each reply came",
                 y_title="ms",
             )
             stages = _plot(
                 gr.BarPlot,
+                "monitor-stages",
                 "stage",
                 "milliseconds",
                 dict(zip(frames.SHARES, COLOURS[1::-1], strict=True)),
@@ -71,6 +71,7 @@ def build(services: Services, tabs: gr.Tabs, tab: gr.Tab) -> None:
         with gr.Row():
             load = _plot(
                 gr.LinePlot,
+                "monitor-load",
                 "time",
                 "number",
                 _colours(frames.LOAD),
@@ -80,6 +81,7 @@ def build(services: Services, tabs: gr.Tabs, tab: gr.Tab) -> None:
             )
             memory = _plot(
                 gr.LinePlot,
+                "monitor-memory",
                 "time",
                 "gigabytes",
                 _colours(frames.MEMORY),
@@ -107,6 +109,7 @@ def build(services: Services, tabs: gr.Tabs, tab: gr.Tab) -> None:
 
 def _plot(
     kind: type[NativePlot],
+    name: str,
     x: str,
     y: str,
     colours: dict[str, str],
@@ -118,6 +121,7 @@ def _plot(
 
     Args:
         kind: Scatter, bars, or lines.
+        name: Its id on the page.
         x: Column of the frame.
         y: Likewise.
         colours: By value of the column `color`.
@@ -132,6 +136,9 @@ def _plot(
         color_map=colours,
         x_title=" ",
         x_axis_format=CLOCK if x == "time" else None,
+        # Else what hardly changes would look as if it grew.
+        y_lim=[0, None],
+        elem_id=name,
         height=HEIGHT,
         buttons=[],
         **options,

@@ -8,7 +8,8 @@ import pandas as pd
 from monitor.state import State
 from monitor.turns import Turn, percentile
 
-LATENCIES = ("mouth to ear", "first sound", "first token")
+#: Short enough to stand side by side on a narrow screen.
+LATENCIES = ("mouth to ear", "sound", "token")
 #: In the order in which they end, by what they are called on a narrow screen.
 STAGES = {
     "vad": "VAD",
@@ -25,10 +26,12 @@ MEMORY = ("process", "GPU")
 
 GIGABYTE = 1e9
 
+Row = tuple[datetime | None, float | None, str]
+
 
 def latencies(turns: Sequence[Turn]) -> pd.DataFrame:
-    """A point for what each turn took."""
-    rows = []
+    """A point for each wait: of a live turn mouth to ear, else the first sound and token."""
+    rows = list[Row]()
     for turn in turns:
         marks = dict(turn.marks)
         live = turn.task == "live"
@@ -43,39 +46,50 @@ def latencies(turns: Sequence[Turn]) -> pd.DataFrame:
         ):
             if ms is not None:
                 rows.append((_time(turn.at), round(ms, 1), what))
-    return pd.DataFrame(rows, columns=["time", "milliseconds", "what"])
+    return _over_time(rows, "milliseconds", LATENCIES)
 
 
 def stages(taken: Mapping[str, Sequence[float]]) -> pd.DataFrame:
-    """Two bars for each stage: p50, and what p95 has more."""
+    """Two bars for each stage: p50, and what p95 has more; none where it is not known."""
     rows = []
     for stage, name in STAGES.items():
         p50 = percentile(taken.get(stage, ()), 0.5)
         p95 = percentile(taken.get(stage, ()), 0.95)
-        if p50 is not None and p95 is not None:
-            rows.append((name, round(p95 - p50, 1), SHARES[0]))
-            rows.append((name, round(p50, 1), SHARES[1]))
-    return pd.DataFrame(rows, columns=["stage", "milliseconds", "share"])
+        more = None if p50 is None or p95 is None else p95 - p50
+        for share, ms in zip(SHARES, (more, p50), strict=True):
+            rows.append((name, ms, share))
+    frame = pd.DataFrame(rows, columns=["stage", "milliseconds", "share"])
+    return frame.astype({"milliseconds": float}).round(1)
 
 
 def load(notes: Sequence[State]) -> pd.DataFrame:
     """Who is here and who waits, over time."""
-    rows = [
+    rows: list[Row] = [
         (_time(note.at), number, what)
         for note in notes
         for what, number in zip(LOAD, (note.live, note.active, note.waiting), strict=True)
     ]
-    return pd.DataFrame(rows, columns=["time", "number", "what"])
+    return _over_time(rows, "number", LOAD)
 
 
 def memory(notes: Sequence[State]) -> pd.DataFrame:
     """Memory over time; of GPUs only where there are any."""
-    rows = []
+    rows = list[Row]()
     for note in notes:
         rows.append((_time(note.at), note.memory / GIGABYTE, MEMORY[0]))
         if note.gpus:
             rows.append((_time(note.at), note.gpu_memory / GIGABYTE, MEMORY[1]))
-    return pd.DataFrame(rows, columns=["time", "gigabytes", "what"])
+    return _over_time(rows, "gigabytes", MEMORY if notes and notes[-1].gpus else MEMORY[:1])
+
+
+def _over_time(rows: Sequence[Row], y: str, names: Sequence[str]) -> pd.DataFrame:
+    """The rows, after one without a point for each name.
+
+    An open plot goes on with the names, and the kinds of axes, that it had at first.
+    """
+    frame = pd.DataFrame([*((None, None, name) for name in names), *rows])
+    frame.columns = pd.Index(["time", y, "what"])
+    return frame.astype({"time": "datetime64[ns, UTC]", y: float})
 
 
 def _time(at: float) -> datetime:

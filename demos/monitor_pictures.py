@@ -8,6 +8,8 @@ from monitor.state import State
 from monitor.turns import Turn, percentile
 from monitor.watch import Watch
 
+#: Turns that are drawn.
+SHOWN = 12
 #: What was being done until each mark, for people.
 STEPS = {
     "endpoint": "waiting for the end of the turn",
@@ -52,8 +54,9 @@ def tiles(watch: Watch) -> str:
         + _tile(
             "Real-time factor",
             _number(p50f),
-            f"p95 {_number(p95f)}",
-            "Seconds of work per second of speech; below 1 keeps up with playback",
+            f"p95 {_number(p95f)}, {_underruns(watch.underruns())}",
+            "Seconds of work per second of speech; below 1 keeps up with playback. "
+            "Underruns: times that a live reply had nothing to play in its middle",
         )
         + _tile(
             "Conversations",
@@ -69,10 +72,15 @@ def tiles(watch: Watch) -> str:
     )
 
 
-def waterfalls(turns: Sequence[Turn]) -> str:
-    """Where the time of each turn went; the newest first, all to one scale."""
-    if not turns:
+def waterfalls(kept: Sequence[Turn]) -> str:
+    """Where the time of the last turns went; the newest first, all to one scale.
+
+    Args:
+        kept: Oldest first; the last `SHOWN` of them are drawn.
+    """
+    if not kept:
         return EMPTY
+    turns = kept[-SHOWN:]
     longest = max((_end(turn) for turn in turns), default=0.0) or 1.0
     rows = "".join(_row(turn, longest) for turn in reversed(turns))
     met = {name for turn in turns for name, _ in turn.marks}
@@ -82,7 +90,7 @@ def waterfalls(turns: Sequence[Turn]) -> str:
         for step, name in legend.items()
     )
     return (
-        '<h3 class="monitor-heading">The last turns</h3>'
+        f'<h3 class="monitor-heading">{_last(len(turns), len(kept))}</h3>'
         f'<p class="monitor-small monitor-legend">{keys}</p>'
         f'<ol class="monitor-turns">{rows}</ol>'
         f'<p class="monitor-small">The longest took {_seconds(longest)}. '
@@ -133,6 +141,12 @@ def _row(turn: Turn, longest: float) -> str:
     )
 
 
+def _last(shown: int, kept: int) -> str:
+    if shown < kept:
+        return f"The last {shown} turns, of {kept} that are kept"
+    return "The last turn" if shown == 1 else f"The last {shown} turns"
+
+
 def _end(turn: Turn) -> float:
     return max((at for _, at in turn.marks), default=0.0)
 
@@ -141,6 +155,10 @@ def _seconds(ms: float | None) -> str:
     if ms is None:
         return "–"
     return f"{ms:,.0f} ms" if ms < 1000 else f"{ms / 1000:.2f} s"  # noqa: PLR2004
+
+
+def _underruns(number: int) -> str:
+    return "1 underrun" if number == 1 else f"{number or 'no'} underruns"
 
 
 def _number(value: float | None) -> str:

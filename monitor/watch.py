@@ -72,6 +72,7 @@ class Watch:
         self._lock = threading.Lock()
         self._totals: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
+        self._underruns = 0
         self._stages: dict[str, deque[float]] = {}
         self._factors: deque[float] = deque(maxlen=MOST_TURNS)
         self._notes: deque[State] = deque(maxlen=MOST_NOTES)
@@ -145,7 +146,7 @@ class Watch:
         """A live reply had nothing to play in its middle."""
         self.counts.underruns.inc()
         with self._lock:
-            self._totals["underruns"] += 1
+            self._underruns += 1
 
     def error(self, error: Exception) -> None:
         """Something failed; what is no `ParleyError` is a bug."""
@@ -177,6 +178,11 @@ class Watch:
         with self._lock:
             return dict(self._errors)
 
+    def underruns(self) -> int:
+        """Times that a live reply had nothing to play in its middle."""
+        with self._lock:
+            return self._underruns
+
     def stages(self) -> dict[str, list[float]]:
         """How long each stage took lately, ms; see `Counts` for what is counted."""
         with self._lock:
@@ -190,12 +196,12 @@ class Watch:
     def stats(self) -> dict[str, Any]:
         """All of it, for programs; percentiles are those of late."""
         with self._lock:
-            totals, errors = dict(self._totals), dict(self._errors)
+            totals = dict(self._totals)
         return {
             "uptime_s": round(self._clock() - self._began, 1),
-            "requests": {name: n for name, n in totals.items() if name != "underruns"},
-            "errors": errors,
-            "underruns": totals.get("underruns", 0),
+            "requests": totals,
+            "errors": self.errors(),
+            "underruns": self.underruns(),
             "stages_ms": {stage: _spread(values) for stage, values in self.stages().items()},
             "real_time_factor": _spread(self.factors(), digits=4),
             **self.state().described(),

@@ -4,27 +4,50 @@ import asyncio
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 
+import gpu_driver
 import httpx
 import live_line
 import pytest
 import slow_engine
 from fake_models import FakeClock, Kind, until
+from gpu_driver import CARDS, GIGABYTE, Driver
 from prometheus_client.parser import text_string_to_metric_families
 
+from demos import monitor_frames as frames
+from demos.monitor_pictures import SHOWN, tiles, waterfalls
 from demos.page import launch
 from engines.base import Cancel
 from engines.messages import Finished, TextDelta, Timings
 from errors import EngineError, InputError
 from live.stopwatch import MARKS
-from model_spec import ModelSpec
+from model_spec import ModelSpec, ModelStatus
 from monitor.turns import LIVE_MARKS, Turn, Turns, as_csv, percentile
 from monitor.watch import Watch
 from services import Services
 from settings import Settings
 
 TIMINGS = Timings(recognized=0.2, first_token=0.3, first_audio=0.5, total=1.0, audio=4.0)
+
+
+#: An L4 of which 1 GB is taken, and an A100 likewise.
+GPUS = [
+    {
+        "device": f"cuda:{number}",
+        "title": title,
+        "used_bytes": GIGABYTE,
+        "total_bytes": total * GIGABYTE,
+    }
+    for number, (title, total) in enumerate([("NVIDIA L4", 24), ("NVIDIA A100", 40)])
+]
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Two GPUs, as a driver made for the test tells of them."""
+    return gpu_driver.install(monkeypatch, Driver(*CARDS))
 
 
 @pytest.fixture
@@ -102,6 +125,112 @@ def test_a_live_turn(watch):
     assert LIVE_MARKS == MARKS
 
 
+def samples(watch, name):
+    """What Prometheus is told of a metric, by the values of its labels in their order."""
+    (family,) = [
+        family
+        for family in text_string_to_metric_families(watch.counts.exposition().decode())
+        if family.name == name
+    ]
+    return {
+        tuple(text for _, text in sorted(sample.labels.items())): sample.value
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def shown(html):
+    """What a page says, without its tags."""
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def test_all_of_it_is_on_the_page_in_the_metrics_and_in_the_statistics(watch, gpus, monkeypatch):
+    """Each figure is another one, so that none can pass for its neighbour."""
+    models = [
+        ModelStatus(name, name.title(), "cuda:0", memory, state, 0, None, None, "", None)
+        for name, memory, state in (("thinker", 700, "ready"), ("absentee", 800, "absent"))
+    ]
+    monkeypatch.setattr(watch, "_models", lambda: models)
+    monkeypatch.setattr(watch, "_active", lambda: 3)
+    watch.live.append((lambda: 5, lambda: 7))
+    run(watch)
+    watch.live_turn("slow", {"endpoint": 310.0, "first_played": 710.0}, 2.0)
+    for error in (InputError("x"), EngineError("x"), EngineError("y")):
+        watch.error(error)
+    for _ in range(4):
+        watch.underrun()
+    stats, page = watch.stats(), shown(tiles(watch))
+
+    stages = {"vad", "recognition", "first_token", "first_audio", "mouth_to_ear"}
+    assert stages <= stats["stages_ms"].keys()
+    for stage in stages:
+        assert value(watch, "parley_stage_seconds_count", stage=stage) == 1
+    bars = frames.stages(watch.stages())
+    assert list(bars["stage"]) == [name for name in frames.STAGES.values() for _ in frames.SHARES]
+    assert bars["milliseconds"].notna().all()
+    assert "Mouth to ear 710 ms" in page
+
+    assert stats["sessions"] == {"live": 5, "waiting": 7}
+    assert stats["queue"] == {"active": 3, "waiting": 2}
+    for name, number in (
+        ("sessions", 5),
+        ("sessions_waiting", 7),
+        ("queue_active", 3),
+        ("queue_waiting", 2),
+    ):
+        assert value(watch, f"parley_{name}") == number
+    assert "Conversations 5 3 at work, 9 waiting" in page
+    assert set(frames.load([watch.state()]).dropna()["number"]) == {5, 3, 2}
+
+    assert stats["real_time_factor"]["p50"] == 0.25
+    assert value(watch, "parley_real_time_factor_sum", task="sqa") == 0.25
+    assert "Real-time factor 0.25 p95 0.25, 4 underruns" in page
+    assert stats["underruns"] == 4 and value(watch, "parley_underruns_total") == 4
+
+    assert stats["errors"] == {"InputError": 1, "EngineError": 2}
+    assert samples(watch, "parley_errors") == {("InputError",): 1, ("EngineError",): 2}
+    assert "Errors 3 2 EngineError, 1 InputError" in page
+
+    assert stats["memory"]["gpus"] == GPUS and stats["memory"]["process_bytes"] > 10**7
+    assert value(watch, "process_resident_memory_bytes") > 10**7
+    assert "NVIDIA L4 1.0 of 24.0 GB; NVIDIA A100 1.0 of 40.0 GB" in page
+    drawn = frames.memory([watch.state()]).dropna()
+    assert dict(zip(drawn["what"], drawn["gigabytes"], strict=True))["GPU"] == 2.0
+
+    assert [(model["name"], model["state"]) for model in stats["models"]] == [
+        ("thinker", "ready"),
+        ("absentee", "absent"),
+    ]
+    assert samples(watch, "parley_model_loaded_bytes") == {("cuda:0", "thinker"): 700}
+    assert "Loaded: Thinker. Memory:" in page
+
+
+def test_a_machine_without_a_gpu_tells_of_none(watch, monkeypatch):
+    gpu_driver.install(monkeypatch, Driver(broken=True))
+    assert watch.stats()["memory"]["gpus"] == []
+    assert not samples(watch, "parley_gpu_memory_bytes")
+    assert list(frames.memory([watch.state()]).dropna()["what"]) == ["process"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        (1, "The last turn"),
+        (SHOWN, f"The last {SHOWN} turns"),
+        (40, f"The last {SHOWN} turns, of 40 that are kept"),
+    ],
+)
+def test_the_waterfalls_are_those_of_the_last_turns(kept, told):
+    turns = [
+        Turn(0, f"engine-{number}", "live", "finished", (("endpoint", 1.0),))
+        for number in range(kept)
+    ]
+    page = waterfalls(turns)
+    assert f">{told}</h3>" in page
+    drawn = [int(number) for number in re.findall(r"engine-(\d+)", page)]
+    assert drawn == list(range(kept))[::-1][:SHOWN], "the last ones, newest first"
+
+
 def test_percentiles():
     assert percentile([], 0.5) is None
     assert percentile([3], 0.95) == 3
@@ -142,6 +271,20 @@ def test_over_http(page_url, services, openai_client):
     assert httpx.get(f"{page_url}health").json()["status"] in {"ready", "idle", "loading"}
     assert httpx.head(f"{page_url}health").status_code == 200
     openai_client.models.list()
+
+
+def test_memory_of_gpus_over_http(page_url, gpus):
+    told = {
+        (sample.labels["device"], sample.labels["state"]): sample.value
+        for sample in families(page_url)["parley_gpu_memory_bytes"].samples
+    }
+    assert told == {
+        ("cuda:0", "used"): GIGABYTE,
+        ("cuda:0", "free"): 23 * GIGABYTE,
+        ("cuda:1", "used"): GIGABYTE,
+        ("cuda:1", "free"): 39 * GIGABYTE,
+    }
+    assert httpx.get(f"{page_url}v1/stats", timeout=30).json()["memory"]["gpus"] == GPUS
 
 
 def test_a_live_turn_over_a_socket(page_url, services):
