@@ -29,7 +29,9 @@ from monitor.watch import Watch
 from services import Services
 from settings import Settings
 
-TIMINGS = Timings(recognized=0.2, first_token=0.3, first_audio=0.5, total=1.0, audio=4.0)
+TIMINGS = Timings(
+    encoded=0.1, recognized=0.2, first_token=0.3, first_audio=0.5, total=1.0, audio=4.0
+)
 
 
 #: An L4 of which 1 GB is taken, and an A100 likewise.
@@ -83,7 +85,7 @@ def test_a_request_that_is_over(watch):
     (turn,) = watch.turns.all()
     assert (turn.task, turn.engine, turn.outcome) == ("sqa", "slow", "finished")
     assert dict(turn.marks) == pytest.approx(
-        {"recognized": 200, "first_token": 300, "first_audio": 500, "total": 1000}
+        {"encoded": 100, "recognized": 200, "first_token": 300, "first_audio": 500, "total": 1000}
     )
     assert turn.factor == 0.25 and turn.mouth_to_ear is None
     assert value(watch, "parley_stage_seconds_sum", stage="first_audio") == pytest.approx(0.5)
@@ -161,7 +163,7 @@ def test_all_of_it_is_on_the_page_in_the_metrics_and_in_the_statistics(watch, gp
         watch.underrun()
     stats, page = watch.stats(), shown(tiles(watch))
 
-    stages = {"vad", "recognition", "first_token", "first_audio", "mouth_to_ear"}
+    stages = {"vad", "encoding", "recognition", "first_token", "first_audio", "mouth_to_ear"}
     assert stages <= stats["stages_ms"].keys()
     for stage in stages:
         assert value(watch, "parley_stage_seconds_count", stage=stage) == 1
