@@ -11,7 +11,7 @@ from engines.base import Cancel, Wishes
 from engines.cascade.parts import Prompt
 from engines.cascade.prompts import as_text, without_oldest_exchange
 from engines.messages import Sampling, Usage
-from engines.remote.address import Remote
+from engines.remote.address import Remote, shown
 from engines.remote.problems import RemoteError, malformed
 from engines.remote.reasoning import ReasoningFilter
 from engines.remote.servers import Errand, Servers, in_words
@@ -78,9 +78,9 @@ class RemoteChat:
             while True:
                 request = {**fields, "messages": [_message(prompt) for prompt in prompts]}
                 try:
-                    for chunk in self._servers.stream(self._request(request), errand):
+                    for chunk in self._servers.stream(self._request(request, answer), errand):
                         answer.take(chunk)
-                    return answer.finish(self._servers.remote.host, sampling.max_tokens)
+                    return answer.finish(sampling.max_tokens)
                 except RemoteError as found:
                     shorter = without_oldest_exchange(prompts) if found.too_long else None
                     if shorter is not None:
@@ -92,12 +92,15 @@ class RemoteChat:
                         if other is not None:
                             fields[other] = value
                     elif found.unknown:
-                        raise self._unknown(errand) or found from None
+                        raise self._unknown(answer.host, errand) or found from None
                     else:
                         raise
 
-    def _request(self, request: dict[str, Any]) -> Callable[[Any], AsyncGenerator[Any]]:
+    def _request(
+        self, request: dict[str, Any], answer: "_Answer"
+    ) -> Callable[[Any], AsyncGenerator[Any]]:
         async def chunks(client: Any) -> AsyncGenerator[Any]:
+            answer.host = shown(str(client.base_url))
             model = self._model or (await _models(client))[0]
             # Anything may be asked of the model by those who configure it.
             extra = self._servers.remote.extra
@@ -127,7 +130,7 @@ class RemoteChat:
             fields["top_p"] = sampling.top_p
         return fields
 
-    def _unknown(self, errand: Errand) -> UnavailableError | None:
+    def _unknown(self, host: str, errand: Errand) -> UnavailableError | None:
         """What to tell when the model is unknown; None if the server lists none, either."""
 
         async def listed(client: Any) -> AsyncGenerator[str]:
@@ -139,8 +142,7 @@ class RemoteChat:
         except (RemoteError, UnavailableError):
             return None
         return UnavailableError(
-            f"The server at {self._servers.remote.host} has no model {self._model!r}. "
-            f"It has: {', '.join(models)}."
+            f"The server at {host} has no model {self._model!r}. It has: {', '.join(models)}."
         )
 
 
@@ -148,6 +150,7 @@ class _Answer:
     """Follows one streamed answer."""
 
     def __init__(self, put: Callable[[str], None], reasons_first: bool) -> None:
+        self.host = ""
         self._put = put
         self._filter = ReasoningFilter(open_at_first=reasons_first)
         self._usage = Usage()
@@ -169,16 +172,16 @@ class _Answer:
                 self._say(self._filter.feed(text))
             self._finish_reason = choice.finish_reason or self._finish_reason
 
-    def finish(self, host: str, max_tokens: int) -> Usage:
+    def finish(self, max_tokens: int) -> Usage:
         if not self._begun:
-            raise malformed(host)
+            raise malformed(self.host)
         self._say(self._filter.finish())
         if self._finish_reason is None and not self._usage.reply_tokens:
             raise EngineError(
-                f"This was cut. The connection to {host} broke. What came before is kept."
+                f"This was cut. The connection to {self.host} broke. What came before is kept."
             )
         if self._finish_reason == "content_filter":
-            raise EngineError(f"The server at {host} filtered out the rest of this answer.")
+            raise EngineError(f"The server at {self.host} filtered out the rest of this answer.")
         if self._finish_reason == "length" and not self._said:
             raise InputError(
                 f"The model has thought for {max_tokens} tokens and said nothing yet. "

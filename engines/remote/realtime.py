@@ -5,6 +5,7 @@ session lies here, and any of several servers can answer the next turn. What was
 voice earlier is told in words.
 """
 
+import asyncio
 import base64
 from collections.abc import AsyncGenerator, Callable, Iterator
 from copy import copy
@@ -28,12 +29,15 @@ from engines.messages import (
     Turn,
     Usage,
 )
+from engines.remote.address import shown
 from engines.remote.config import DEFAULT_VOICE, PCM_RATE
 from errors import EngineError, InputError
 from speech.pcm import Audio
 
 #: Seconds of sound in one event: servers take some hundred kilobytes at a time.
 STEP = 4.0
+#: Until a line is open, seconds: behind a page that has much to do.
+OPEN = 10.0
 
 
 class Realtime:
@@ -114,15 +118,22 @@ class Realtime:
             errand = Errand(cancel, self._wishes.key, told.append)
             for given in servers.stream(request, errand):
                 while told:
-                    yield Notice(told.pop())
+                    yield Notice(told.pop(0))
                 yield from reply.read(given, watch)
             yield Finished(watch.timings(reply.seconds), reply.usage)
 
     def _request(
         self, session: dict[str, Any], turn: Turn, conversation: Conversation
     ) -> Callable[[Any], AsyncGenerator[Any]]:
+        from engines.remote.problems import RemoteError  # noqa: PLC0415
+
         async def events(client: Any) -> AsyncGenerator[Any]:
-            async with client.realtime.connect(model=self._wishes.model or self._model) as line:
+            where, timeout = shown(str(client.base_url)), client.timeout.read
+            dialled = client.realtime.connect(
+                model=self._wishes.model or self._model,
+                websocket_connection_options={"open_timeout": min(OPEN, timeout)},
+            )
+            async with dialled as line:
                 await line.session.update(session=session)
                 for message in conversation.visible():
                     await line.conversation.item.create(item=_item(message))
@@ -134,13 +145,19 @@ class Realtime:
                         await line.input_audio_buffer.append(audio=piece)
                     await line.input_audio_buffer.commit()
                 await line.response.create()
-                async for event in line:
+                begun = False
+                while True:
+                    async with asyncio.timeout(timeout):
+                        event = await line.recv()
                     # What only confirms is no part of the answer: the next server may be asked.
+                    if not begun and (why := _failed(event)) is not None:
+                        told = EngineError(f"The server at {where} says: {why}")
+                        raise RemoteError(told, elsewhere=True)
                     if _reads(event.type):
+                        begun = True
                         yield event
                     if event.type in {"response.done", "error"}:
                         return
-                raise ConnectionError("the line dropped")
 
         return events
 
@@ -182,6 +199,17 @@ class _Reply:
             self.usage = Usage(
                 response.usage.input_tokens or 0, 0, response.usage.output_tokens or 0
             )
+
+
+def _failed(event: Any) -> str | None:
+    """What a server says that cannot answer, though another one may; None if it says no such."""
+    if event.type == "error":
+        error, busy = event.error, event.error.code == "rate_limit_exceeded"
+        return str(error.message) if busy or error.type == "server_error" else None
+    if event.type == "response.done" and event.response.status == "failed":
+        error = getattr(event.response.status_details, "error", None)
+        return str(getattr(error, "message", None) or "it failed.")
+    return None
 
 
 def _reads(kind: str) -> bool:

@@ -11,7 +11,7 @@ import soundfile
 from engines.base import Cancel, Wishes
 from engines.cascade.parts import RECOGNIZER_RATE, Recognized
 from engines.messages import Span
-from engines.remote.address import Remote
+from engines.remote.address import Remote, shown
 from engines.remote.problems import RemoteError, malformed
 from engines.remote.servers import Errand, Servers, in_words
 from speech.pcm import Audio
@@ -79,21 +79,22 @@ class RemoteRecognizer:
                 **form,
                 **known,
             )
-            yield self._read(answer.text)
+            yield _read(answer.text, shown(str(client.base_url)))
 
         (recognized,) = self._servers.stream(request, self._errand)
         return recognized
 
-    def _read(self, body: str) -> Recognized:
-        content = json.loads(body)
-        if not isinstance(content, dict) or not isinstance(content.get("text"), str):
-            raise malformed(self._servers.remote.host)
-        timed = content.get("words") or content.get("segments") or ()
-        spans = tuple(
-            Span(str(each.get("word", each.get("text", ""))).strip(), each["start"], each["end"])
-            for each in timed
-        )
-        return Recognized(content["text"].strip(), spans, _code(content.get("language")))
+
+def _read(body: str, where: str) -> Recognized:
+    content = json.loads(body)
+    if not isinstance(content, dict) or not isinstance(content.get("text"), str):
+        raise malformed(where)
+    timed = content.get("words") or content.get("segments") or ()
+    spans = tuple(
+        Span(str(each.get("word", each.get("text", ""))).strip(), each["start"], each["end"])
+        for each in timed
+    )
+    return Recognized(content["text"].strip(), spans, _code(content.get("language")))
 
 
 def _code(language: object) -> str | None:

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from engines.base import Cancel
 from engines.remote.address import Remote, shown
 from engines.remote.bridge import Bridge
 from engines.remote.problems import RemoteError, understood
-from errors import EngineError, ParleyError
+from errors import EngineError, ParleyError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Errand:
     Attributes:
         cancel: Ends it.
         key: The session's; empty takes the service's own.
-        tell: Told what the session should know.
+        tell: Told what the session should know, on the thread of whoever reads the results.
     """
 
     cancel: Cancel = field(default_factory=Cancel)
@@ -80,7 +80,7 @@ class Servers:
 
         self._clients = {url: client(url) for url in remote.urls}
 
-    def stream(self, request: Callable[[Any], AsyncGenerator[T]], errand: Errand) -> Iterator[T]:
+    def stream(self, request: Callable[[Any], AsyncGenerator[T]], errand: Errand) -> Generator[T]:
         """Make a request: `request(client)` gives its results as they come.
 
         Raises:
@@ -88,7 +88,13 @@ class Servers:
             EngineError: If it broke off.
             CancelledError: As soon as the errand's `cancel` is set.
         """
-        return self._bridge.iterate(self._tried(request, errand), errand.cancel)
+        told = list[str]()
+        items = self._bridge.iterate(self._tried(request, errand.key, told.append), errand.cancel)
+        with closing(items):
+            for item in items:
+                while told:
+                    errand.tell(told.pop(0))
+                yield item
 
     def close(self) -> None:
         """Close all connections."""
@@ -100,18 +106,22 @@ class Servers:
         self._bridge.close(goodbye)
 
     async def _tried(
-        self, request: Callable[[Any], AsyncGenerator[T]], errand: Errand
+        self,
+        request: Callable[[Any], AsyncGenerator[T]],
+        key: str,
+        tell: Callable[[str], None],
     ) -> AsyncGenerator[T]:
         last: RemoteError | None = None
+        failed = dict[str, RemoteError]()
         told = False
         for pause in (*PAUSES, None):
             for url in self._order():
-                async with aclosing(self._once(url, request, errand)) as items:
+                async with aclosing(self._once(url, request, key)) as items:
                     try:
                         async for item in items:
                             if url != self.remote.urls[0] and not told:
                                 told = True
-                                self._tell(errand, url)
+                                tell(self._instead(url))
                             yield item
                     except RemoteError as error:
                         last = error
@@ -120,17 +130,17 @@ class Servers:
                         return
                 if not last.elsewhere:
                     raise last
+                failed[url] = last
                 self._down[url] = self._clock()
                 logger.warning("%s", last)
             assert last is not None
             if pause is None or not last.again or last.after > PATIENCE:
                 break
             await asyncio.sleep(max(pause, last.after))
-        assert last is not None
-        raise last
+        raise _together([failed[url] for url in self.remote.urls])
 
     async def _once(
-        self, url: str, request: Callable[[Any], AsyncGenerator[T]], errand: Errand
+        self, url: str, request: Callable[[Any], AsyncGenerator[T]], key: str
     ) -> AsyncGenerator[T]:
         """One try at one address.
 
@@ -139,9 +149,9 @@ class Servers:
             EngineError: If it broke off.
         """
         client = self._clients[url]
-        key = errand.key or self.remote.key
-        if errand.key:
-            client = client.with_options(api_key=errand.key)
+        if key:
+            client = client.with_options(api_key=key)
+        key = key or self.remote.key
         begun = False
         try:
             async with aclosing(request(client)) as items:
@@ -164,8 +174,16 @@ class Servers:
             self.remote.urls, key=lambda url: now - self._down.get(url, now - DOWN) < DOWN
         )
 
-    def _tell(self, errand: Errand, instead: str) -> None:
-        errand.tell(f"The server at {self.remote.host} is down; {shown(instead)} answers instead.")
+    def _instead(self, url: str) -> str:
+        return f"The server at {self.remote.host} is down; {shown(url)} answers instead."
+
+
+def _together(failed: Sequence[RemoteError]) -> RemoteError:
+    """What to tell when no address could be used: of each of them why."""
+    if len(failed) == 1:
+        return failed[0]
+    told = " ".join(str(each.error) for each in failed)
+    return RemoteError(UnavailableError(f"None of the {len(failed)} servers answers. {told}"))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import soundfile
 import soxr
 
 from engines.base import Cancel, Reference, Voice, Wishes
-from engines.remote.address import Remote
+from engines.remote.address import Remote, shown
 from engines.remote.config import PCM_RATE
 from engines.remote.problems import malformed
 from engines.remote.servers import Errand, Servers, in_words
@@ -95,14 +95,14 @@ class RemoteSynthesizer:
             async with asked as response:
                 pcm = _Pcm(response.headers, self._sent_rate, self.rate)
                 if not pcm.is_sound:
-                    raise malformed(self._servers.remote.host)
+                    raise malformed(shown(str(client.base_url)))
                 async for piece in response.iter_bytes():
                     if len(audio := pcm.take(piece)):
                         yield audio
                 if len(audio := pcm.finish()):
                     yield audio
                 if not pcm.any:
-                    raise malformed(self._servers.remote.host)
+                    raise malformed(shown(str(client.base_url)))
 
         with in_words():
             yield from self._servers.stream(request, self._errand)
