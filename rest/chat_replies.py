@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from engines.messages import (
     AudioChunk,
     Event,
     Finished,
+    Notice,
     TextDelta,
     Timings,
     Transcript,
@@ -55,7 +56,7 @@ class Reply:
 def completion(reply: Reply, events: Iterator[Event]) -> Iterator[dict[str, Any]]:
     """The whole reply, once it is there."""
     said, heard, sound, silence = "", "", b"", ""
-    timings, usage = Timings(), Usage()
+    timings, usage, notices = Timings(), Usage(), list[str]()
     mark = comment(reply.made) if reply.made else ""
     coder = encoder(reply.kind, comment=mark, whole=True) if reply.kind else None
     for event in events:
@@ -68,6 +69,8 @@ def completion(reply: Reply, events: Iterator[Event]) -> Iterator[dict[str, Any]
                 sound += coder.add(event.audio)
             case Unanswered(text=silence):
                 pass
+            case Notice():
+                notices.append(event.text)
             case Finished():
                 timings, usage = event.timings, event.usage
     message: dict[str, Any] = {"role": "assistant", "content": said, "refusal": None}
@@ -89,7 +92,7 @@ def completion(reply: Reply, events: Iterator[Event]) -> Iterator[dict[str, Any]
     yield reply.body("chat.completion") | {
         "choices": [choice],
         "usage": _counted(usage),
-        "parley": _own(heard, timings, silence),
+        "parley": _own(heard, timings, silence, notices),
     }
 
 
@@ -97,7 +100,7 @@ def chunks(reply: Reply, events: Iterator[Event], *, usage: bool) -> Iterator[by
     """The reply while it is made, as server-sent events."""
     coder = encoder(reply.kind) if reply.kind else None
     name, said, heard, silence = _audio_id(), "", "", ""
-    cost, timings = Usage(), Timings()
+    cost, timings, notices = Usage(), Timings(), list[str]()
     base = reply.body("chat.completion.chunk")
 
     def chunk(delta: dict[str, Any], reason: str | None = None, **more: Any) -> bytes:
@@ -126,13 +129,15 @@ def chunks(reply: Reply, events: Iterator[Event], *, usage: bool) -> Iterator[by
                 yield chunk(speech(samples))
             case Unanswered(text=silence):
                 pass
+            case Notice():
+                notices.append(event.text)
             case Finished():
                 cost, timings = event.usage, event.timings
     if coder:
         if samples := coder.finish():
             yield chunk(speech(samples))
         yield chunk(audio(expires_at=reply.keep(name, said)))
-    yield chunk({}, reply.finish_reason(cost), parley=_own(heard, timings, silence))
+    yield chunk({}, reply.finish_reason(cost), parley=_own(heard, timings, silence, notices))
     if usage:
         yield sse(base | {"choices": [], "usage": _counted(cost)})
     yield sse("[DONE]")
@@ -151,11 +156,13 @@ def _counted(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _own(heard: str, timings: Timings, silence: str) -> dict[str, Any]:
+def _own(heard: str, timings: Timings, silence: str, notices: Sequence[str]) -> dict[str, Any]:
     """What OpenAI has no field for.
 
-    That is what was understood, when things were ready (seconds), and why there is no answer.
+    That is what was understood, when things were ready (seconds), why there is no answer, and
+    what else should be known.
     """
     marks = {name: round(at, 3) for name, at in asdict(timings).items() if at is not None}
     own: dict[str, Any] = {"heard": heard, "timings": marks}
-    return own | ({"unanswered": silence} if silence else {})
+    own |= {"unanswered": silence} if silence else {}
+    return own | ({"notices": list(notices)} if notices else {})

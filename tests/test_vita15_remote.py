@@ -16,10 +16,12 @@ from vllm_stand_in import stand_in_fixture  # noqa: F401  (a fixture)
 
 from engines.base import Cancel
 from engines.images import Image
-from engines.messages import Sampling, Turn
+from engines.messages import Notice, Sampling, Turn
 from engines.native.sampling import Drawing
 from engines.vllm.convert import convert, plan
 from speech.pcm import Audio
+
+DEAD = "http://127.0.0.1:9/v1"  # Nobody listens at the port for discarding.
 
 
 @pytest.mark.skipif(not DATA, reason="the tiny model is only in the whole data")
@@ -70,7 +72,7 @@ def test_the_engine_answers_as_with_the_model_here(tmp_path, stand_in, story):
                 )
 
             stand_in.write = write
-            for there in services_over(data, vita15_url=f"{stand_in.url}/v1"):
+            for there in services_over(data, vita15_url=f"{DEAD},{stand_in.url}/v1"):
                 stand_in.requests.clear()
                 for turn in turns:
                     wanted, got = (
@@ -78,6 +80,9 @@ def test_the_engine_answers_as_with_the_model_here(tmp_path, stand_in, story):
                     )
                     assert text_of(got) == text_of(wanted) != ""
                     assert np.array_equal(sound_of(got), sound_of(wanted))
+                    # The first address is dead.
+                    (told,) = [event.text for event in got if isinstance(event, Notice)]
+                    assert f"{stand_in.url}/v1 answers instead" in told
                 assert [bool(asked.get("prompt_embeds")) for asked in stand_in.requests] == [
                     False,
                     True,

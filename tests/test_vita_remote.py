@@ -3,6 +3,7 @@
 import base64
 import inspect
 import io
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from vita_checkpoint import CODES, SMALL, place
 from vllm_stand_in import stand_in_fixture  # noqa: F401  (a fixture)
 
 from engines.base import Cancel
-from engines.messages import Conversation, Sampling, Turn
+from engines.messages import Conversation, Notice, Sampling, Turn
 from engines.native.sampling import Drawing
 from engines.remote.address import Remote
 from engines.vita_audio import layout
@@ -27,6 +28,8 @@ from errors import InputError
 from services import Services
 from settings import Settings
 from speech.pcm import Audio
+
+DEAD = "http://127.0.0.1:9/v1"  # Nobody listens at the port for discarding.
 
 
 def golden(name):
@@ -129,12 +132,18 @@ def test_the_engine_speaks_as_with_the_model_here(data, stand_in, story, name):
         )
         return list(events)
 
+    def recognized(services):
+        events = []
+        with suppress(InputError):  # One of the two makes no words of it.
+            events.extend(services.transcribe(spoken.audio, engine=name, cancel=Cancel()))
+        return events
+
     typed, spoken = (
         Turn(text="Good morning."),
         Turn(Audio(story.samples[: 2 * story.rate], story.rate)),
     )
     here = Services(options(data, vita_mode="vanilla"))
-    there = Services(options(data, vita_url=f"{stand_in.url}/v1"))
+    there = Services(options(data, vita_url=f"{DEAD},{stand_in.url}/v1"))
     with here, there, here.models.use(name, cancel=Cancel()) as (vita,):
 
         def write(asked):
@@ -156,7 +165,10 @@ def test_the_engine_speaks_as_with_the_model_here(data, stand_in, story, name):
         assert text_of(got) == text_of(wanted)
         assert text_of(got) or len(sound_of(got))  # One writes words, the other codes.
         assert np.array_equal(sound_of(got), sound_of(wanted))
-        assert ask(there, spoken)
+        # The first address is dead, which is told once in each reply.
+        for events in (got, ask(there, spoken), recognized(there)):
+            (told,) = [event.text for event in events if isinstance(event, Notice)]
+            assert f"{stand_in.url}/v1 answers instead" in told
     assert any(asked.get("prompt_embeds") for asked in stand_in.requests) == ("plus" in name)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from engines.answering import Question
 from engines.base import Cancel, Stopwatch
-from engines.cascade.stages import Stages
+from engines.cascade.stages import Stages, telling
 from engines.messages import (
     AudioChunk,
     Event,
@@ -117,6 +117,7 @@ class Answer:
             max_tokens=sampling.max_tokens,
             cancel=cancel,
             on_position=lambda ahead: put(Waiting(ahead)),
+            tell=telling(put),
         )
         if asked.prompt.clips or asked.prompt.tiles:
             self._watch.mark("encoded")

@@ -113,6 +113,7 @@ class Runtime:
         max_tokens: int,
         cancel: Cancel,
         on_position: Callable[[int], None] | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> Generator[int]:
         """The tokens of a reply, as they are made; the first one is the likeliest.
 
@@ -126,6 +127,7 @@ class Runtime:
             max_tokens: Longest reply.
             cancel: Stops the work within a step.
             on_position: Told how many requests come before, while there is no place.
+            tell: Told what the session should know.
 
         Raises:
             InputError: If the prompt does not fit the window, or a clip is too long.
@@ -147,6 +149,7 @@ class Runtime:
             sure=1,
             cancel=cancel,
             on_position=on_position,
+            tell=tell,
         )
 
     def spoken(self, steps: Iterator[T], cancel: Cancel) -> Iterator[T]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engines.base import Cancel, EngineInfo, Models, Reference, Stopwatch, Task, Wishes
-from engines.cascade.stages import Stages
+from engines.cascade.stages import Stages, telling
 from engines.checks import check_turn, chosen_voice
 from engines.messages import (
     Conversation,
@@ -91,7 +91,7 @@ class VitaAudioEngine:
                 def told(ahead: int) -> None:
                     put(Waiting(ahead))
 
-                for transcript in recognize(asking.models, audio, stages.stop, told):
+                for transcript in recognize(asking.models, audio, stages.stop, told, telling(put)):
                     put(transcript)
 
             for event in stages.read(stages.run("recognition", work)):

@@ -95,6 +95,7 @@ class Generation:
         sure: int = 0,
         cancel: Cancel,
         on_position: Callable[[int], None] | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> Generator[int]:
         """The tokens of a reply, as they are made.
 
@@ -109,6 +110,7 @@ class Generation:
             sure: So many tokens at its beginning are the likeliest, whatever `drawing` says.
             cancel: Stops the reply within a step.
             on_position: Told how many requests come before, while there is no place.
+            tell: Told what the session should know; all is well with a model that is here.
 
         Raises:
             InputError: If the prompt cannot be read, or does not fit the window.

@@ -76,6 +76,7 @@ class RemoteGeneration:
         sure: int = 0,
         cancel: Cancel,
         on_position: Callable[[int], None] | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> Generator[int]:
         """The tokens of a reply, as they are made; see `Generation.generate`.
 
@@ -94,7 +95,7 @@ class RemoteGeneration:
             raise InputError(
                 "A vLLM server has no prediction heads; set the speed mode to vanilla."
             )
-        window = min(self.window, self._server.served(cancel).longest or self.window)
+        window = min(self.window, self._server.served(cancel, tell).longest or self.window)
         if len(prompt) >= window:
             raise InputError(
                 f"The conversation is {len(prompt)} tokens long with what was said last, but only "
@@ -112,6 +113,7 @@ class RemoteGeneration:
                 stop=stop,
                 max_tokens=most,
                 cancel=cancel,
+                tell=tell,
             )
 
         most, ended = min(max_tokens, room), False

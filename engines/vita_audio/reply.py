@@ -9,7 +9,7 @@ from codec.decoder import SpeechDecoder
 from codec.speech_tokenizer import SpeechTokenizer
 from codec.stream import DecoderStream, StreamPlan
 from engines.base import Cancel, Stopwatch
-from engines.cascade.stages import Channel, Stages
+from engines.cascade.stages import Channel, Stages, telling
 from engines.messages import (
     AudioChunk,
     Event,
@@ -81,16 +81,17 @@ def recognize(
     audio: Audio,
     cancel: Cancel,
     on_position: Callable[[int], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Iterator[Transcript]:
     """Transcripts of more and more of a clip of any length; the last is final, maybe empty.
 
     Heads make mistakes that nobody checks, so the main model alone writes. `on_position` is told
-    how many requests come before, while there is no place.
+    how many requests come before, while there is no place; `tell`, what the session should know.
     """
     text, spans = "", list[Span]()
     for segment in split(audio):
         cancel.check()
-        part = _words(models, segment, cancel, on_position)
+        part = _words(models, segment, cancel, on_position, tell)
         if part:
             end = segment.start + segment.audio.seconds
             spans.append(Span(part, segment.start, end))
@@ -106,6 +107,7 @@ def _words(
     segment: Segment,
     cancel: Cancel,
     on_position: Callable[[int], None] | None,
+    tell: Callable[[str], None] | None,
 ) -> str:
     heard = models.hear(segment.audio)
     most = max(_SHORTEST_TRANSCRIPT, round(segment.audio.seconds * _TOKENS_PER_SECOND))
@@ -118,6 +120,7 @@ def _words(
         max_tokens=most,
         cancel=cancel,
         on_position=on_position,
+        tell=tell,
     )
     reply = Interleaving(models.vita.vocabulary)
     made = (reply.take(token) for token in tokens)
@@ -186,9 +189,11 @@ class Reply:
         yield Finished(self.watch.timings(self._seconds), self._usage)
 
     def _answer(self, stages: Stages, put: Put) -> None:
+        tell = telling(put)
+
         def write(hand_on: Callable[[int], None]) -> None:
             for number, part in enumerate(self.parts):
-                self._write(part, number, put, hand_on, stages.stop)
+                self._write(part, number, put, hand_on, stages.stop, tell)
 
         codes = stages.run("the language model", write, size=_CODES)
         if self.models.decoder is None:
@@ -229,6 +234,7 @@ class Reply:
         put: Put,
         hand_on: Callable[[int], None],
         cancel: Cancel,
+        tell: Callable[[str], None] | None,
     ) -> None:
         """Put the text as it is made; hand on the codes of the speech."""
         vita = self.models.vita
@@ -244,6 +250,7 @@ class Reply:
             max_tokens=part.max_text + part.max_codes + part.max_codes // 4,
             cancel=cancel,
             on_position=lambda ahead: put(Waiting(ahead)),
+            tell=tell,
         )
         if self.question is not None:
             self.watch.mark("encoded")

@@ -153,6 +153,7 @@ class VitaAudio:
         max_tokens: int,
         cancel: Cancel,
         on_position: Callable[[int], None] | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> Generator[int]:
         """The tokens of a reply, as they are made; the clips are encoded when this returns.
 
@@ -165,6 +166,7 @@ class VitaAudio:
             max_tokens: Longest reply.
             cancel: Stops the reply within a step.
             on_position: Told how many requests come before, while there is no place.
+            tell: Told what the session should know.
         """
         stop: Collection[int] = self.vocabulary.stops | set(self.language.model.config.ends)
         embeddings = None
@@ -181,6 +183,7 @@ class VitaAudio:
             max_tokens=max_tokens,
             cancel=cancel,
             on_position=on_position,
+            tell=tell,
         )
 
     def close(self) -> None:

@@ -88,8 +88,12 @@ class TokenServer:
         """Leave the servers; no request may be under way."""
         self._servers.close()
 
-    def served(self, cancel: Cancel) -> Served:
+    def served(self, cancel: Cancel, tell: Callable[[str], None] | None = None) -> Served:
         """The model that is asked, as a server described it since it last failed.
+
+        Args:
+            cancel: Stops the work.
+            tell: Told what the session should know.
 
         Raises:
             UnavailableError: If no server answers, or it has not that model.
@@ -97,7 +101,7 @@ class TokenServer:
         """
         for served in self._served.values():
             return served
-        (served,) = self._ask(self._describe, cancel)
+        (served,) = self._ask(self._describe, cancel, tell)
         return served
 
     def generate(
@@ -109,6 +113,7 @@ class TokenServer:
         stop: Collection[int] = (),
         max_tokens: int,
         cancel: Cancel,
+        tell: Callable[[str], None] | None = None,
     ) -> Generator[int]:
         """Token ids of a reply, as a server writes them.
 
@@ -122,6 +127,7 @@ class TokenServer:
             stop: Ids that end a reply; the one that did is its last token.
             max_tokens: Longest reply; shorter where the model's window ends first.
             cancel: Stops the work.
+            tell: Told what the session should know: that another address answers, for one.
 
         Raises:
             InputError: If the prompt leaves no room for a reply, or the server could not draw so.
@@ -138,15 +144,21 @@ class TokenServer:
         def write(client: Any) -> AsyncGenerator[list[int]]:
             return self._write(client, request, length, max_tokens)
 
-        with closing(self._ask(write, cancel)) as pieces:
+        with closing(self._ask(write, cancel, tell)) as pieces:
             for ids in pieces:
                 for token in ids:
                     cancel.check()
                     yield token
 
-    def _ask(self, request: Callable[[Any], AsyncGenerator[T]], cancel: Cancel) -> Generator[T]:
+    def _ask(
+        self,
+        request: Callable[[Any], AsyncGenerator[T]],
+        cancel: Cancel,
+        tell: Callable[[str], None] | None,
+    ) -> Generator[T]:
+        errand = Errand(cancel) if tell is None else Errand(cancel, tell=tell)
         try:
-            yield from self._servers.stream(request, Errand(cancel))
+            yield from self._servers.stream(request, errand)
         except RemoteError as found:
             if "embeds" in found.refused or "embeddings" in found.refused:
                 raise UnavailableError(
