@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from codec_golden import DECODER
+from pretended_gpu import gpu_fixture  # noqa: F401  (a fixture)
 
 from codec.decoder import SpeechDecoder
 from codec.stream import StreamPlan
@@ -48,12 +49,11 @@ def test_shapes_that_come_again_are_prepared(compiled):
     assert len(set(runs)) <= 2
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_graphs_change_nothing(dtype):
-    plain = SpeechDecoder.load(DECODER, device="cuda", dtype=dtype)
-    captured = SpeechDecoder.load(DECODER, device="cuda", dtype=dtype, acceleration="graphs")
-    codes = np.random.default_rng(0).integers(0, 512, 200).tolist()
+def test_graphs_change_nothing(gpu, dtype):
+    plain = SpeechDecoder.load(DECODER, device=gpu.device, dtype=dtype)
+    captured = SpeechDecoder.load(DECODER, device=gpu.device, dtype=dtype, acceleration="graphs")
+    codes = np.random.default_rng(0).integers(0, 512, 120).tolist()
     made = []
     for decoder in (plain, captured, captured):
         stream = decoder.open()

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+from pretended_gpu import gpu_fixture  # noqa: F401  (a fixture)
 from vita_golden import LM, lm_folders, load, runs
 
 from engines.base import Cancel
@@ -248,14 +249,13 @@ def test_a_stop_inside_a_run_ends_the_reply_there(model, prompts):
     steps.close()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 @pytest.mark.parametrize(
     ("schedule", "drawing"),
     [(VANILLA, FREELY), (BALANCE, LIKELIEST), (BOOST, PENALIZED), (TURBO, FREELY)],
     ids=str,
 )
-def test_graphs_make_the_tokens_of_the_steps_they_hold(schedule, drawing, prompts):
-    model = load(LM, device="cuda")
+def test_graphs_make_the_tokens_of_the_steps_they_hold(gpu, schedule, drawing, prompts):
+    model = load(LM, device=gpu.device)
     uncaptured, seat = Seat(model, 256, captured=False), Seat(model, 256)
     for seed, prompt in enumerate(prompts[:2]):
         given = model, prompt, schedule, drawing, seed, 60, CODES
@@ -266,12 +266,11 @@ def test_graphs_make_the_tokens_of_the_steps_they_hold(schedule, drawing, prompt
     assert not uncaptured._graphs
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
-def test_graphs_are_captured_by_several_threads(prompts):
-    model = load(LM, device="cuda")
-    given = model, prompts[0], BOOST, FREELY, 1, 60, CODES
+def test_graphs_are_captured_by_several_threads(gpu, prompts):
+    model = load(LM, device=gpu.device)
+    given = model, prompts[0], BOOST, FREELY, 1, 40, CODES
     wanted = quick(*given, Seat(model, 256, captured=False))
-    seats = [Seat(model, 256) for _ in range(4)]
+    seats = [Seat(model, 256) for _ in range(3)]
     made = {}
 
     def reply(number):
