@@ -8,7 +8,7 @@ import typer
 
 from cli_desk import Desk, read_text
 from cli_voices import batch, clone
-from engines.messages import Conversation, Sampling, Transcript, Turn
+from engines.messages import Conversation, Notice, Sampling, Transcript, Turn
 from engines.sight.picking import USUAL
 from errors import InputError
 from services import Services
@@ -59,6 +59,8 @@ def transcribe(
             if isinstance(event, Transcript):
                 text = event.text
                 desk.show(event.heard / audio.seconds)
+            elif isinstance(event, Notice):
+                desk.remark(event.text)
         if output is not None:
             desk.target(output, file, "txt").write_text(f"{text}\n", encoding="utf-8")
         else:

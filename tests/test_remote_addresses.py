@@ -292,12 +292,12 @@ def test_programs_are_told(away):
 
 
 def test_the_command_line_tells_it(away, monkeypatch, tmp_path, capfd):
-    settings, words = away
+    (settings, words), clip = away, str(SAMPLES / "sky.wav")
     for name in ("engines", "data", "engine"):
         monkeypatch.setenv(f"PARLEY_{name.upper()}", str(getattr(settings, name)))
-    assert (
-        app.main(["--no-warm", "ask", str(SAMPLES / "sky.wav"), "-o", str(tmp_path / "reply.wav")])
-        == 0
-    )
+    assert app.main(["--no-warm", "ask", clip, "-o", str(tmp_path / "reply.wav")]) == 0
+    told = capfd.readouterr()
+    assert "Here." in told.out and words in told.err
+    assert app.main(["--no-warm", "transcribe", clip]) == 0
     told = capfd.readouterr()
     assert "Here." in told.out and words in told.err
