@@ -12,6 +12,7 @@ is decided for good. Kernels, streams and speed are not pretended.
 """
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -246,7 +247,7 @@ def _run(func, args, kwargs):
     target = torch.device(kwargs.get("device") or placed[0].device)
     if name == "copy_":
         target = args[0].device
-    _check(func, args, given, placed, target)
+    _check(func, args, kwargs, given, placed, target)
     if name in _WAITING or target.type == "cpu":
         _present[-1].waits += 1
     if "device" in kwargs:
@@ -274,7 +275,7 @@ def _run(func, args, kwargs):
         return tree_map(place, out)
 
 
-def _check(func, args, given, placed, target):
+def _check(func, args, kwargs, given, placed, target):
     """Refuse what mixes devices, and what a capture would keep for good."""
     name = func.overloadpacket.__name__
     others = [tensor for tensor in given if not isinstance(tensor, Placed)]
@@ -282,6 +283,8 @@ def _check(func, args, given, placed, target):
         raise GpuError(f"{func} takes from the host, or gives to it, within a capture")
     if name in ("copy_", "_to_copy"):
         return
+    if (generator := kwargs.get("generator")) is not None and _where(generator) != target:
+        raise GpuError(f"{func} draws from a generator of another device")
     if len({tensor.device for tensor in placed}) > 1:
         raise GpuError(f"{func} is given tensors of several GPUs")
     if (
@@ -336,10 +339,26 @@ def _capturing(graph, stream=None, capture_error_mode="global"):
 
 
 class _Generator(torch.Generator):
-    """Random numbers of the CPU, wherever they are asked for."""
+    """Random numbers of the CPU, wherever they are asked for.
+
+    Attributes:
+        where: The device that they are said to be drawn on.
+    """
 
     def __new__(cls, device="cpu"):
-        return super().__new__(cls, device="cpu")
+        made = super().__new__(cls, device="cpu")
+        made.where = torch.device(device)
+        _generators.add(made)
+        return made
+
+
+_generators: weakref.WeakSet[_Generator] = weakref.WeakSet()
+
+
+def _where(generator):
+    """The device of a generator, which torch hands on as another object."""
+    state = generator.get_state()
+    return next((g.where for g in _generators if torch.equal(g.get_state(), state)), None)
 
 
 def _tensor(plain):

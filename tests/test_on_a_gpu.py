@@ -11,6 +11,8 @@ from codec_golden import DECODER, TOKENIZER
 from engine_contract import sound_of, text_of
 from pretended_gpu import GpuError, gpu_fixture, pretended_gpu  # noqa: F401  (a fixture)
 from seeing_engine import picture
+from test_engine_higgs import opened as opened_higgs
+from test_engine_higgs import put as put_higgs
 from test_engine_opens2s import place as place_opens2s
 from test_engine_opens2s import settings as opens2s_settings
 from vita15_checkpoint import SIZES as VITA15_SIZES
@@ -83,6 +85,17 @@ def test_vita15(gpu, monkeypatch, tmp_path, question):
     same(gpu, vita15_house.settings(place_vita15(tmp_path)), vita15_house.NAME, turns)
 
 
+def test_higgs(gpu, tmp_path):
+    """Which is in bfloat16 there, so it says other codes than on a CPU."""
+    put_higgs(tmp_path)
+    with opened_higgs(tmp_path, device="cuda") as services:
+        for voice in (None, services.voices.library.get("Rowan")):
+            said = services.speak("Hello there.", voice, engine="higgs", seed=3, cancel=Cancel())
+            assert len(sound_of(said)) > 960
+        (device,) = (m.device for m in services.models.status() if m.state == "ready")
+    assert device == gpu.device
+
+
 def test_a_voice_is_heard_and_followed(gpu, question):
     """Codes of a clip, and speech from them in its voice."""
     here, there = (SpeechTokenizer.load(TOKENIZER, device=name) for name in ("cpu", gpu.device))
@@ -139,6 +152,12 @@ class TestThePretence:
         with pytest.raises(GpuError, match="one of the CPU"):
             there[torch.tensor([0, 1])] = torch.ones(2)
         assert (there + torch.tensor(1.0)).tolist() == [2, 2, 2]
+
+    def test_generators_have_a_device(self):
+        there = torch.ones(3, device=self.device)
+        there.exponential_(generator=torch.Generator(self.device))
+        with pytest.raises(GpuError, match="generator of another device"):
+            there.exponential_(generator=torch.Generator())
 
     def test_waiting_is_counted(self):
         there = torch.arange(3, device=self.device)
