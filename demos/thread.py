@@ -122,6 +122,8 @@ class Reply:
                 if self._writer is None:
                     self._writer = ClipWriter(event.audio.rate, made=self._made)
                 self._writer.add(event.audio)
+            case Notice(once=True) if self._was_told(event.text):
+                pass
             case Notice() | Unanswered():
                 self._told.append(event.text)
             case Finished():
@@ -166,6 +168,11 @@ class Reply:
             *({"role": "user", "content": part} for part in asked if part is not None),
             *({"role": "assistant", "content": part} for part in replied if part is not None),
         ]
+
+    def _was_told(self, text: str) -> bool:
+        """Whether it stands in the thread already."""
+        aside = _aside(text, "notice")
+        return any(message["content"] == aside for message in self._thread.messages)
 
     @property
     def spans(self) -> tuple[Span, ...]:

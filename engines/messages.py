@@ -63,9 +63,15 @@ class AudioChunk:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the listener should know of a reply that goes on: a sentence was not spoken."""
+    """Something the listener should know of a reply that goes on: a sentence was not spoken.
+
+    Attributes:
+        text: That in words, for people.
+        once: It holds for the whole conversation: in the same words it is told only once.
+    """
 
     text: str
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

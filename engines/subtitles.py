@@ -1,14 +1,18 @@
 """Writing down what was said, beside a model that only hears it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engines.base import Cancel, Models
 from engines.cascade.parts import Recognizer
-from engines.messages import Transcript
+from engines.messages import Notice, Transcript
 from errors import UnavailableError
 from speech.pcm import Audio
 from speech.segments import split
+
+#: All of a short message; of one that goes on with lists of files, what has happened.
+_SENTENCE = re.compile(r"[^\n]*?\.(?=\s|$)|[^\n]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +31,11 @@ class Subtitles:
     audio: Audio
     language: str | None
 
-    def write(self, cancel: Cancel) -> Iterator[Transcript]:
+    def write(self, cancel: Cancel) -> Iterator[Transcript | Notice]:
         """Transcripts of more and more of the clip, the last one final.
 
         It is empty if no word was heard, or nothing here can write it down: that is no reason not
-        to answer, and the holder of the models has said why.
+        to answer, and a notice says why.
 
         Raises:
             CancelledError: If `cancel` was set.
@@ -43,8 +47,13 @@ class Subtitles:
                     text = f"{text} {part.text}".strip()
                     language = part.language
                     yield Transcript(text, False, (), part.heard, language)
-        except UnavailableError:
-            pass
+        except UnavailableError as error:
+            reason = _SENTENCE.match(str(error))
+            yield Notice(
+                "What you say is heard and answered, but it cannot be shown in writing: "
+                f"{reason[0] if reason else 'nothing here writes it down.'}",
+                once=True,
+            )
         yield Transcript(text, True, (), self.audio.seconds, language)
 
 

@@ -70,6 +70,7 @@ class Speaker:
         self._made = made
         self._pacer: Pacer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told: set[str] = set()
         self.reply: Reply | None = None
 
     @property
@@ -295,6 +296,12 @@ class Speaker:
 
     def _pass_on(self, reply: Reply, given: TextDelta | AudioChunk | Notice) -> None:
         if self.reply is not reply:
+            return
+        if isinstance(given, Notice) and given.once:
+            # Of the conversation, not of this reply, which may yet come to nothing.
+            if given.text not in self._told:
+                self._told.add(given.text)
+                self._emit(event("parley.notice", response_id=reply.id, message=given.text))
             return
         pacer = self._open(reply)
         if isinstance(given, Notice):

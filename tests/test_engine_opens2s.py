@@ -18,6 +18,7 @@ from engines.messages import (
     Conversation,
     Finished,
     Message,
+    Notice,
     Sampling,
     TextDelta,
     Transcript,
@@ -262,6 +263,8 @@ def test_no_recognizer_is_no_reason_not_to_answer(engine, question):
     events = list(ask(engine, Turn(question), language="zh", spoken=False))
     assert [e.text for e in events if isinstance(e, Transcript)] == [""]
     assert text_of(events)
+    (notice,) = [e for e in events if isinstance(e, Notice)]
+    assert notice.once and "Whisper base" in notice.text
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.015])
