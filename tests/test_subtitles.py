@@ -19,6 +19,8 @@ from services import Services
 from settings import Settings
 from speech.pcm import Audio
 
+pytest_plugins = ["talk_fixtures"]
+
 MISSING = """Whisper base (v2.1) is not complete and Parley is offline. Missing:
 - config.json: 2309 bytes, to be put at /data/weights/whisper-base/config.json"""
 TOLD = "cannot be shown in writing: Whisper base (v2.1) is not complete and Parley is offline."
@@ -104,3 +106,17 @@ def test_the_chat_is_told_once():
     shown = str(thread.messages)
     assert shown.count("No words are shown.") == 1
     assert shown.count("Not spoken.") == 2
+
+
+@pytest.mark.browser
+def test_the_talk_tab_says_so_and_the_empty_line_goes(open_talk):
+    caller = open_talk(size=(390, 844))
+    said = {"item_id": "said", "content_index": 0, "transcript": ""}
+    caller.dispatch("input_audio_buffer.speech_started", item_id="said", audio_start_ms=0)
+    caller.dispatch("input_audio_buffer.committed", item_id="said", previous_item_id=None)
+    assert caller.page.locator(".talk-pending").count() == 1
+    caller.dispatch("parley.notice", response_id="reply", message=TOLD)
+    caller.dispatch("conversation.item.input_audio_transcription.completed", **said)
+    assert caller.note() == TOLD
+    assert caller.page.locator(".talk-pending").count() == 0
+    caller.shoot("talk-unwritten")
