@@ -1,10 +1,12 @@
 """Several addresses of one service: whatever it is, the next one answers, and this is said."""
 
+import asyncio
 import json
 import threading
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
+import live_line
 import numpy as np
 import openai
 import pytest
@@ -276,6 +278,14 @@ def test_each_task_tells_it_once(away, question):
             assert words in told
 
 
+async def live(url):
+    """What a live conversation is told of a typed turn."""
+    async with live_line.dial(url) as line:
+        await live_line.receive(line, "session.created")
+        await live_line.ask(line, "Hello.")
+        return await live_line.receive(line, "parley.notice")
+
+
 def test_programs_are_told(away):
     settings, words = away
     with Services(settings) as services:
@@ -287,6 +297,7 @@ def test_programs_are_told(away):
             assert words in told.parley["notices"][0]
             *_, last = client.chat.completions.create(**options, stream=True)
             assert words in last.parley["notices"][0]
+            assert words in asyncio.run(live(page.local_url))["message"]
         finally:
             page.close()
 
