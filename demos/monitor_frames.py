@@ -14,7 +14,7 @@ LATENCIES = ("mouth to ear", "sound", "token")
 STAGES = {
     "vad": "VAD",
     "encoding": "heard",
-    "recognition": "words",
+    "recognition": "ASR",
     "first_token": "token",
     "first_audio": "sound",
     "mouth_to_ear": "ear",

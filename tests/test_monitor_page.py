@@ -12,7 +12,7 @@ from fake_models import until
 from gpu_driver import CARDS, Driver
 from playwright.sync_api import sync_playwright
 
-from demos.monitor_frames import LATENCIES, SHARES
+from demos.monitor_frames import LATENCIES, SHARES, STAGES
 from demos.monitor_pictures import SHOWN
 from demos.page import launch
 from monitor.turns import Turn, percentile
@@ -160,5 +160,13 @@ def test_looks(open_monitor, name, options):
             > text.closest("svg").getBoundingClientRect().right).map(text => text.textContent)"""
     )
     assert not cut, "names of lines are cut off"
+    touching = window.page.evaluate(
+        """names => [...document.querySelectorAll("#monitor-stages .role-axis-label text")]
+          .filter(text => names.includes(text.textContent))
+          .map(text => text.getBoundingClientRect())
+          .filter((box, at, all) => at && box.left < all[at - 1].right + 2).length""",
+        list(STAGES.values()),
+    )
+    assert not touching, "names of stages run into each other"
     assert width <= (options.get("size") or (1200, 0))[0], "it scrolls sideways"
     window.shoot(f"monitor-{name}", "#monitor")
