@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engines.base import Cancel, Models
+from engines.base import Cancel, Models, Stopwatch
 from engines.cascade.parts import Recognizer
 from engines.messages import Notice, Transcript
 from errors import UnavailableError
@@ -31,11 +31,15 @@ class Subtitles:
     audio: Audio
     language: str | None
 
-    def write(self, cancel: Cancel) -> Iterator[Transcript | Notice]:
+    def write(self, watch: Stopwatch, cancel: Cancel) -> Iterator[Transcript | Notice]:
         """Transcripts of more and more of the clip, the last one final.
 
         It is empty if no word was heard, or nothing here can write it down: that is no reason not
         to answer, and a notice says why.
+
+        Args:
+            watch: Marked `recognized` once all is written down.
+            cancel: Stops it within a segment.
 
         Raises:
             CancelledError: If `cancel` was set.
@@ -47,6 +51,7 @@ class Subtitles:
                     text = f"{text} {part.text}".strip()
                     language = part.language
                     yield Transcript(text, False, (), part.heard, language)
+            watch.mark("recognized")
         except UnavailableError as error:
             reason = _SENTENCE.match(str(error))
             yield Notice(

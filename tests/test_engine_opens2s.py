@@ -265,6 +265,7 @@ def test_no_recognizer_is_no_reason_not_to_answer(engine, question):
     assert text_of(events)
     (notice,) = [e for e in events if isinstance(e, Notice)]
     assert notice.once and "Whisper base" in notice.text
+    assert events[-1].timings.recognized is None
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.015])

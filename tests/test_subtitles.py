@@ -11,7 +11,7 @@ import slow_engine
 
 from demos.page import launch
 from demos.thread import Ask, Reply, Thread
-from engines.base import Cancel
+from engines.base import Cancel, Stopwatch
 from engines.messages import Finished, Notice, TextDelta, Timings, Transcript
 from engines.subtitles import Subtitles
 from errors import UnavailableError
@@ -45,7 +45,7 @@ def test_the_reason_is_told_and_not_the_list_of_files(reason, told):
     subtitles = Subtitles(
         Nothing(reason), "whisper", Audio(np.zeros(16_000, np.float32), 16_000), None
     )
-    notice, transcript = subtitles.write(Cancel())
+    notice, transcript = subtitles.write(Stopwatch(), Cancel())
     assert notice.text.endswith(told) and notice.once
     assert transcript == Transcript("", True, (), 1.0, None)
 

@@ -70,9 +70,8 @@ class Answer:
 
         def write_down(_: Put) -> None:
             if self.question.subtitles is not None:
-                for heard in self.question.subtitles.write(stages.stop):
+                for heard in self.question.subtitles.write(watch, stages.stop):
                     put(heard)
-                watch.mark("recognized")
 
         def write(hand_on: Callable[[int], None]) -> None:
             self._write(seeds, put, hand_on, stages.stop, watch)

@@ -87,9 +87,8 @@ class Answer:
 
         def write_down(_: Put) -> None:
             if self.question.subtitles is not None:
-                for heard in self.question.subtitles.write(stages.stop):
+                for heard in self.question.subtitles.write(self._watch, stages.stop):
                     put(heard)
-                self._watch.mark("recognized")
 
         def write(hand_on: Callable[[str], None]) -> None:
             self._write(asked, put, hand_on, stages.stop)
