@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from codec.flow import Velocity
-from codec.graphs import capture
+from codec.graphs import Pool, capture
 from codec.unet import UNet
 from errors import InputError
 
@@ -40,6 +40,7 @@ class Accelerated:
         self._uses: Counter[tuple[int, ...]] = Counter()
         self._prepared: dict[tuple[int, ...], Velocity] = {}
         self._lock = threading.Lock()
+        self._pool, self._turn = Pool(), threading.Lock()
         if mode == "graphs" and estimator.final_proj.weight.device.type != "cuda":
             raise InputError("CUDA graphs need a CUDA device. Choose `compile` or `none`.")
 
@@ -57,23 +58,34 @@ class Accelerated:
 
     def _prepare(self, x: Tensor, time: Tensor) -> Velocity:
         if self._mode == "graphs":
-            return _Captured(self._estimator, x, time)
+            return _Captured(self._estimator, x, time, self._pool, self._turn)
         compiled: Velocity = torch.compile(self._estimator.forward, dynamic=False)
         return compiled
 
 
 class _Captured:
-    """One shape as a CUDA graph."""
+    """One shape as a CUDA graph.
 
-    def __init__(self, estimator: UNet, x: Tensor, time: Tensor) -> None:
+    Args:
+        estimator: What is captured.
+        x: Of the shape.
+        time: Likewise.
+        pool: Of the graphs of all shapes.
+        turn: Held while one of them is under way.
+    """
+
+    def __init__(
+        self, estimator: UNet, x: Tensor, time: Tensor, pool: Pool, turn: threading.Lock
+    ) -> None:
         self._x, self._time = x.clone(), time.clone()
-        self._lock = threading.Lock()
+        self._turn = turn
         self._estimate: Tensor
-        self._graph, self._estimate = capture(lambda: estimator(self._x, self._time), x.device)
+        self._graph, self._estimate = capture(
+            lambda: estimator(self._x, self._time), x.device, pool
+        )
 
     def __call__(self, x: Tensor, time: Tensor) -> Tensor:
-        # One set of inputs and outputs: one caller at a time.
-        with self._lock:
+        with self._turn:
             self._x.copy_(x)
             self._time.copy_(time)
             self._graph.replay()

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,16 +17,38 @@ _WARM_RUNS = 3
 _capturing = threading.Lock()
 
 
-def capture(work: Callable[[], T], device: torch.device) -> tuple[torch.cuda.CUDAGraph, T]:
+class Pool:
+    """Memory for graphs of which no two are ever under way at once.
+
+    A graph keeps what it works with for as long as it lives. In one pool the next one works
+    with the same memory, so that all of them take little more than the largest does.
+    """
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    @property
+    def handle(self) -> Any:
+        """As torch calls it. Asked for when there is something to capture."""
+        if self._handle is None:
+            self._handle = torch.cuda.graph_pool_handle()
+        return self._handle
+
+
+def capture(
+    work: Callable[[], T], device: torch.device, pool: Pool
+) -> tuple[torch.cuda.CUDAGraph, T]:
     """Capture work, which runs a few times for it.
 
     Args:
         work: Launches kernels only: it waits for nothing, copies nothing from or to the host, and
             draws no random numbers. It reads and writes tensors that live as long as the graph.
         device: Where those are, with its index.
+        pool: Memory that it shares with the other graphs of the pool.
 
     Returns:
-        The graph, and what `work` gave: tensors that every replay fills anew.
+        The graph, and what `work` gave: tensors that every replay fills anew, and that the replay
+        of another graph of the pool may overwrite.
     """
     with _capturing, torch.cuda.device(device):
         side = _stream(device)
@@ -37,7 +59,7 @@ def capture(work: Callable[[], T], device: torch.device) -> tuple[torch.cuda.CUD
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         # Other threads may allocate and launch meanwhile.
-        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool.handle, side, capture_error_mode="thread_local"):
             out = work()
         return graph, out
 

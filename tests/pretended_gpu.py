@@ -20,7 +20,8 @@ from unittest import mock
 
 import pytest
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
+from pretended_graphs import INDEXING, WAITING, GpuError, Graph, tensors
+from torch.utils._pytree import tree_map
 
 import devices
 import services
@@ -35,15 +36,6 @@ MEMORY = 80 * 10**9
 CARDS = (Gpu("cuda:0", "Small", MEMORY, MEMORY // 80), Gpu(DEVICE, "Large", MEMORY, MEMORY))
 
 aten = torch.ops.aten
-
-#: Wait for the GPU, as the host is told numbers, or how many there are.
-_WAITING = {"_local_scalar_dense", "item", "nonzero", "masked_select", "equal", "is_nonzero"}
-#: Take indices of the CPU, too.
-_INDEXING = {"index", "index_put_", "index_put"}
-
-
-class GpuError(AssertionError):
-    """What a real GPU refuses, or does wrong without a word."""
 
 
 class Placed(torch.Tensor):
@@ -148,91 +140,27 @@ class PretendedGpu:
     Attributes:
         device: As torch calls it.
         waits: How often the host waited for numbers.
-        replays: Graphs replayed so far.
     """
 
     def __init__(self):
         self.device = DEVICE
         self.waits = 0
-        self.replays = 0
+        self._replays_before = Graph.replays
+
+    @property
+    def replays(self):
+        """How many graphs were replayed."""
+        return Graph.replays - self._replays_before
 
 
-class _Graph:
-    """Stands in for `torch.cuda.CUDAGraph`: operations, and the memory that they work on."""
-
-    def __init__(self):
-        self._steps = []
-        self._own = set()  # Where its own memory begins.
-        self._before = {}  # Memory of others that it changes, and what was there.
-
-    def record(self, func, args, kwargs):
-        """Note an operation. It runs once, for the shapes of what it gives."""
-        name = func.overloadpacket.__name__
-        by_mask = [t for t in _tensors(args[1:]) if t.dtype == torch.bool and name in _INDEXING]
-        if name in _WAITING or by_mask:
-            raise GpuError(f"{func} waits for the GPU within a capture")
-        if any(argument.name == "generator" for argument in func._schema.arguments):
-            raise GpuError(f"{func} draws random numbers within a capture")
-        for tensor in _written(func, args, kwargs):
-            if _start(tensor) not in self._own | self._before.keys():
-                whole = _whole(tensor)
-                self._before[_start(tensor)] = whole, whole.clone()
-        known = {_start(tensor) for tensor in _tensors((args, kwargs))}
-        out = func(*args, **kwargs)
-        self._own |= {_start(tensor) for tensor in _tensors(out)} - known
-        self._steps.append((func, args, kwargs, out))
-        return out
-
-    def end(self):
-        """Undo it: nothing is computed within a capture."""
-        for whole, before in self._before.values():
-            whole.copy_(before)
-        for *_, out in self._steps:
-            for tensor in _tensors(out):
-                if _start(tensor) in self._own:
-                    tensor.fill_(torch.nan if tensor.is_floating_point() else 1)
-
-    def replay(self):
-        """Run everything again, on the same memory."""
-        _present[-1].replays += 1
-        for func, args, kwargs, out in self._steps:
-            again = func(*args, **kwargs)
-            for old, new in zip(_tensors(out), _tensors(again), strict=True):
-                if old.data_ptr() != new.data_ptr():
-                    old.copy_(new)
-
-
-class _State(threading.local):
+class _Thread(threading.local):
     """The graph that a thread captures."""
 
     graph = None
 
 
-_state = _State()
+_thread = _Thread()
 _present: list[PretendedGpu] = []
-
-
-def _tensors(tree):
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
-
-
-def _start(tensor):
-    return tensor.untyped_storage().data_ptr()
-
-
-def _whole(tensor):
-    """All memory that a tensor is a part of, one-dimensional."""
-    size = tensor.untyped_storage().nbytes() // tensor.element_size()
-    return tensor.as_strided((size,), (1,), 0)
-
-
-def _written(func, args, kwargs):
-    """The tensors that an operation changes."""
-    given = zip(func._schema.arguments, args, strict=False)
-    named = [(argument, kwargs.get(argument.name)) for argument in func._schema.arguments]
-    return _tensors(
-        [value for info, value in (*given, *named) if info.alias_info and info.alias_info.is_write]
-    )
 
 
 def _run(func, args, kwargs):
@@ -242,20 +170,20 @@ def _run(func, args, kwargs):
         return False
     if name == "to":
         return func.decompose(*args, **kwargs)
-    given = _tensors((args, kwargs))
+    given = tensors((args, kwargs))
     placed = [tensor for tensor in given if isinstance(tensor, Placed)]
     target = torch.device(kwargs.get("device") or placed[0].device)
     if name == "copy_":
         target = args[0].device
     _check(func, args, kwargs, given, placed, target)
-    if name in _WAITING or target.type == "cpu":
+    if name in WAITING or target.type == "cpu":
         _present[-1].waits += 1
     if "device" in kwargs:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     args, kwargs = tree_map(
         lambda leaf: leaf.inner if isinstance(leaf, Placed) else leaf, (args, kwargs)
     )
-    graph = _state.graph
+    graph = _thread.graph
     out = func(*args, **kwargs) if graph is None else graph.record(func, args, kwargs)
     if target.type == "cpu":
         return out
@@ -279,7 +207,7 @@ def _check(func, args, kwargs, given, placed, target):
     """Refuse what mixes devices, and what a capture would keep for good."""
     name = func.overloadpacket.__name__
     others = [tensor for tensor in given if not isinstance(tensor, Placed)]
-    if _state.graph is not None and (others or target.type == "cpu"):
+    if _thread.graph is not None and (others or target.type == "cpu"):
         raise GpuError(f"{func} takes from the host, or gives to it, within a capture")
     if name in ("copy_", "_to_copy"):
         return
@@ -288,9 +216,9 @@ def _check(func, args, kwargs, given, placed, target):
     if len({tensor.device for tensor in placed}) > 1:
         raise GpuError(f"{func} is given tensors of several GPUs")
     if (
-        name in _INDEXING
+        name in INDEXING
     ):  # Indices may be on the host; what they lead into and what comes there not.
-        indices = {id(tensor) for tensor in _tensors(args[1])}
+        indices = {id(tensor) for tensor in tensors(args[1])}
         others = [tensor for tensor in others if id(tensor) not in indices]
     if any(tensor.dim() for tensor in others):
         raise GpuError(f"{func} is given a tensor of the GPU and one of the CPU")
@@ -322,20 +250,20 @@ class _Stream:
         pass
 
     def synchronize(self):
-        assert _state.graph is None
+        assert _thread.graph is None
         _present[-1].waits += 1
 
 
 @contextmanager
-def _capturing(graph, stream=None, capture_error_mode="global"):
+def _capturing(graph, pool, stream, capture_error_mode="global"):
     # The default mode forbids other threads to allocate meanwhile.
     assert capture_error_mode == "thread_local"
-    _state.graph = graph
+    _thread.graph = graph
     try:
         yield
     finally:
-        _state.graph = None
-        graph.end()
+        _thread.graph = None
+        graph.end(pool)
 
 
 class _Generator(torch.Generator):
@@ -375,7 +303,8 @@ def _tensor(plain):
 @contextmanager
 def pretended_gpu() -> Iterator[PretendedGpu]:
     """Pretend for a while that `cuda:1` is there; for a process without a GPU."""
-    assert not torch.cuda.is_available(), "there is a real GPU here"
+    if torch.cuda.is_available():
+        pytest.skip("there is a real GPU here")
     library = torch.library.Library("aten", "IMPL")
     for name, make in _FACTORIES.items():
         library.impl(name, _placing(make), "CUDA")
@@ -390,7 +319,8 @@ def pretended_gpu() -> Iterator[PretendedGpu]:
             mock.patch.object(torch.cuda, "Stream", _Stream),
             mock.patch.object(torch.cuda, "stream", lambda stream: nullcontext()),
             mock.patch.object(torch.cuda, "current_stream", lambda device=None: _Stream()),
-            mock.patch.object(torch.cuda, "CUDAGraph", _Graph),
+            mock.patch.object(torch.cuda, "CUDAGraph", Graph),
+            mock.patch.object(torch.cuda, "graph_pool_handle", list),
             mock.patch.object(torch.cuda, "graph", _capturing),
             mock.patch.object(torch, "tensor", _tensor(torch.tensor)),
             mock.patch.object(torch, "Generator", _Generator),

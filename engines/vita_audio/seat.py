@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codec.graphs import capture
+from codec.graphs import Pool, capture
 from engines.vita_audio.cache import Caches
 from engines.vita_audio.language_model import LanguageModel
 
@@ -52,6 +52,7 @@ class Seat:
             self.seen = torch.zeros(config.vocabulary, dtype=torch.bool)
             self._all = torch.arange(rows)
         self._uses: Counter[Any] = Counter()
+        self._pool = Pool()
         self._graphs: dict[Any, tuple[torch.cuda.CUDAGraph, Any]] = {}
 
     def caches(self, model: LanguageModel) -> Caches:
@@ -80,6 +81,9 @@ class Seat:
         Args:
             key: Its shape, and whatever else it was made for.
             step: Reads and writes tensors of this place only; gives tensors.
+
+        Returns:
+            What the step gives; it lasts until the next one runs.
         """
         if not self.captured:
             return step()
@@ -96,7 +100,7 @@ class Seat:
 
     def _capture(self, step: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
         kept = [tensor.clone() for tensor in (self.seen, self.ids)]
-        captured = capture(step, self.start.device)
+        captured = capture(step, self.start.device, self._pool)
         for tensor, before in zip((self.seen, self.ids), kept, strict=True):
             tensor.copy_(before)
         return captured
