@@ -15,7 +15,7 @@ from demos.follow import follow
 from demos.header import waiting_for
 from demos.problems import told
 from engines.base import Cancel, Reference
-from engines.messages import AudioChunk, Conversation, Event, Sampling, TextDelta, Turn
+from engines.messages import AudioChunk, Conversation, Event, Notice, Sampling, TextDelta, Turn
 from errors import CancelledError
 from services import SEED_LIMIT, Services
 from speech.level import duration_text
@@ -102,6 +102,7 @@ class _Work:
         self._wanted = Wanted(wanted.text, wanted.answered, seed, wanted.engine)
         self._take: Take | None = None
         self._said = ""
+        self._told: list[str] = []
         self._ahead: int | None = None
 
     def views(self) -> Iterator[View]:
@@ -157,6 +158,7 @@ class _Work:
         stage = self._stage()
         for batch in follow(self._events(stage), stage):
             self._said += "".join(event.text for event in batch if isinstance(event, TextDelta))
+            self._told += [event.text for event in batch if isinstance(event, Notice)]
             chunks = [event.audio for event in batch if isinstance(event, AudioChunk)]
             for audio in chunks:
                 if self._take is None:
@@ -211,4 +213,6 @@ class _Work:
         return take
 
     def _answer(self) -> str:
-        return f'<p class="voice-answer">{shown(self._said)}</p>' if self._said else ""
+        """What was answered, if that was asked for, and what should be known of it."""
+        said = f'<p class="voice-answer">{shown(self._said)}</p>' if self._said else ""
+        return said + "".join(notice(text) for text in self._told)

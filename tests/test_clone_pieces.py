@@ -23,6 +23,7 @@ from demos.clone_making import Wanted, make
 from demos.clone_words import USES, notice, shown, use
 from demos.problems import UNEXPECTED, told
 from engines.base import Cancel
+from engines.messages import Notice
 from errors import InputError
 from services import Services
 from settings import Settings
@@ -143,6 +144,21 @@ def test_speech_is_marked_learned_and_compared(desk, given):
     assert made.use == "match" and made.engine == "embedded"
     assert {Path(file).name for file in files} >= {"parley.wav", "own-voice.wav"}
     assert "seed 7" in views[-1].status and "Similarity" in views[-1].findings
+
+
+def test_what_should_be_known_of_speech_is_told(desk, given, monkeypatch):
+    speak = desk.speak
+
+    def with_a_notice(*given, **options):
+        yield Notice("Another server answers instead.")
+        yield from speak(*given, **options)
+
+    monkeypatch.setattr(desk, "speak", with_a_notice)
+    wanted = Wanted(SENTENCE, False, 7, "embedded")
+    views = list(make(desk, wanted, given.reference, set(), Cancel()))
+    while_speaking = next(view for view in views if view.sound)
+    for view in (while_speaking, views[-1]):
+        assert view.status.count("Another server answers instead.") == 1
 
 
 def test_speech_that_is_stopped_says_so(desk, given):

@@ -175,7 +175,7 @@ class Servers:
         )
 
     def _instead(self, url: str) -> str:
-        return f"The server at {self.remote.host} is down; {shown(url)} answers instead."
+        return f"The server at {self.remote.host} is down or busy; {shown(url)} answers instead."
 
 
 def _together(failed: Sequence[RemoteError]) -> RemoteError:
