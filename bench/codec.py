@@ -188,11 +188,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--together", action="store_true")
     options = parser.parse_args()
+    if options.seconds < 20:
+        parser.error("--seconds: at least 20, so that there are late pieces and early ones.")
     torch.set_num_threads(options.threads)
     decoder = random_decoder(options.device, getattr(torch, options.dtype))
     vocabulary = decoder.models.config.flow.vocabulary
-    if options.seconds < 20:
-        parser.error("--seconds: at least 20, so that there are late pieces and early ones.")
     codes = np.random.default_rng(0).integers(0, vocabulary, int(12.5 * options.seconds)).tolist()
     print(f"{options.seconds} s of speech, {options.device}, {options.dtype}, ", end="")
     print(f"{options.threads} threads")

@@ -194,7 +194,7 @@ def _run(func, args, kwargs):
             return leaf
         same = known.get(id(leaf))
         if same is not None and (same.size(), same.stride()) != (leaf.size(), leaf.stride()):
-            raise NotImplementedError(f"{func} changes a shape in place")
+            raise GpuError(f"{func} changes a shape in place, which cannot be pretended")
         return Placed(leaf, target) if same is None else same
 
     # A view of a weight counts its changes as the weight does.

@@ -9,13 +9,13 @@ import vita15_house
 import vita_house
 from codec_golden import DECODER, TOKENIZER
 from engine_contract import sound_of, text_of
+from opens2s_house import place as place_opens2s
+from opens2s_house import settings as opens2s_settings
 from pretended_gpu import PretendedGpu, gpu_fixture, pretended_gpu  # noqa: F401  (a fixture)
 from pretended_graphs import GpuError
 from seeing_engine import picture
 from test_engine_higgs import opened as opened_higgs
 from test_engine_higgs import put as put_higgs
-from test_engine_opens2s import place as place_opens2s
-from test_engine_opens2s import settings as opens2s_settings
 from vita15_checkpoint import SIZES as VITA15_SIZES
 from vita15_checkpoint import place as place_vita15
 from vita_golden import LM, load

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from conftest import SAMPLES
 from gradio_client import Client, handle_file
-from test_engine_opens2s import UNITS, place, settings
+from opens2s_house import UNITS, place, settings
 
 from bench.caller import call
 from demos.page import launch

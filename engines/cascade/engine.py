@@ -25,7 +25,7 @@ from engines.cascade.parts import (
     ReadingAhead,
     StreamingSynthesizer,
 )
-from engines.cascade.recognition import Notices, transcribe
+from engines.cascade.recognition import transcribe
 from engines.cascade.stages import Stages, each
 from engines.checks import check_turn, chosen_voice
 from engines.messages import (
@@ -37,6 +37,7 @@ from engines.messages import (
     Transcript,
     Turn,
 )
+from engines.notices import Notices, tell_nobody
 from errors import InputError
 from speech.pcm import Audio
 from speech.segments import split
@@ -240,7 +241,7 @@ class Cascade:
 
     @contextmanager
     def _use(
-        self, *names: str, cancel: Cancel, tell: Callable[[str], None] = lambda text: None
+        self, *names: str, cancel: Cancel, tell: Callable[[str], None] = tell_nobody
     ) -> Iterator[tuple[Any, ...]]:
         """Borrow models; those on other machines are told for whom they work."""
         with self._models.use(*names, cancel=cancel) as models:
@@ -255,7 +256,7 @@ class Cascade:
         voice: str | Reference,
         seed: int | None,
         cancel: Cancel,
-        tell: Callable[[str], None] = lambda text: None,
+        tell: Callable[[str], None] = tell_nobody,
     ) -> Iterator[Delivery]:
         """What speaks one reply in a voice, with the models that it takes."""
         own = self._info.voices[0].name

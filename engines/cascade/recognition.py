@@ -4,29 +4,11 @@ from collections.abc import Iterator
 
 from engines.base import Cancel, Stopwatch
 from engines.cascade.parts import Recognizer
-from engines.messages import Event, Finished, Notice, Span, Transcript
+from engines.messages import Event, Finished, Span, Transcript
+from engines.notices import Notices
 from errors import InputError
 from speech.pcm import Audio
 from speech.segments import no_speech_message, split
-
-
-class Notices:
-    """What the session should know of one request, each thing once."""
-
-    def __init__(self) -> None:
-        self._told = list[str]()
-        self._given = 0
-
-    def add(self, text: str) -> None:
-        """Tell it, if it was not told before."""
-        if text not in self._told:
-            self._told.append(text)
-
-    def new(self) -> Iterator[Notice]:
-        """What was not given before."""
-        while self._given < len(self._told):
-            self._given += 1
-            yield Notice(self._told[self._given - 1])
 
 
 def transcribe(

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Self, TypeVar
 
 from engines.base import Cancel
-from engines.messages import Event, Notice
 from errors import CancelledError, EngineError, ParleyError
 
 logger = logging.getLogger(__name__)
@@ -148,15 +147,3 @@ def each(items: Callable[[], Iterable[T]]) -> Callable[[Callable[[T], None]], No
             put(item)
 
     return work
-
-
-def telling(put: Callable[[Event], None]) -> Callable[[str], None]:
-    """What puts a `Notice` of each thing that the session should know; of each once."""
-    told = set[str]()
-
-    def tell(text: str) -> None:
-        if text not in told:
-            told.add(text)
-            put(Notice(text))
-
-    return tell

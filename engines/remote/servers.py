@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from engines.base import Cancel
+from engines.notices import tell_nobody
 from engines.remote.address import Remote, shown
 from engines.remote.bridge import Bridge
 from engines.remote.problems import RemoteError, understood
@@ -40,7 +41,7 @@ class Errand:
 
     cancel: Cancel = field(default_factory=Cancel)
     key: str = field(default="", repr=False)
-    tell: Callable[[str], None] = lambda text: None
+    tell: Callable[[str], None] = tell_nobody
 
 
 class Servers:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from engines.answering import Question
 from engines.base import Cancel, Stopwatch
-from engines.cascade.stages import Stages, telling
+from engines.cascade.stages import Stages
 from engines.messages import (
     AudioChunk,
     Event,
@@ -18,6 +18,7 @@ from engines.messages import (
     Waiting,
 )
 from engines.native.sampling import Drawing
+from engines.notices import telling
 from engines.vita.asking import Asked, Asking
 from engines.vita.runtime import Runtime
 from engines.vita.vocabulary import IGNORED, Writing

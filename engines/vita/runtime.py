@@ -19,6 +19,7 @@ from torch import Tensor
 from engines.base import Cancel
 from engines.native.sampling import Drawing
 from engines.native.steps import Steps, settled
+from engines.notices import tell_nobody
 from engines.vita.loading import Loaded, Loading
 from engines.vita.prompts import Prompt
 from engines.vita_audio.generation import Generation
@@ -113,7 +114,7 @@ class Runtime:
         max_tokens: int,
         cancel: Cancel,
         on_position: Callable[[int], None] | None = None,
-        tell: Callable[[str], None] | None = None,
+        tell: Callable[[str], None] = tell_nobody,
     ) -> Generator[int]:
         """The tokens of a reply, as they are made; the first one is the likeliest.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engines.base import Cancel, EngineInfo, Models, Reference, Stopwatch, Task, Wishes
-from engines.cascade.stages import Stages, telling
+from engines.cascade.stages import Stages
 from engines.checks import check_turn, chosen_voice
 from engines.messages import (
     Conversation,
@@ -17,6 +17,7 @@ from engines.messages import (
     Turn,
     Waiting,
 )
+from engines.notices import telling
 from errors import InputError
 from speech.pcm import Audio
 from speech.segments import no_speech_message

@@ -18,6 +18,7 @@ from torch import Tensor
 from engines.base import Cancel
 from engines.native.sampling import Drawing, Sampler
 from engines.native.steps import Steps
+from engines.notices import tell_nobody
 from engines.vita_audio.fast import FastDecoding
 from engines.vita_audio.language_model import LanguageModel
 from engines.vita_audio.schedule import VANILLA, Schedule
@@ -95,7 +96,7 @@ class Generation:
         sure: int = 0,
         cancel: Cancel,
         on_position: Callable[[int], None] | None = None,
-        tell: Callable[[str], None] | None = None,
+        tell: Callable[[str], None] = tell_nobody,
     ) -> Generator[int]:
         """The tokens of a reply, as they are made.
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engines.base import Cancel
 from engines.native.sampling import Drawing
+from engines.notices import tell_nobody
 from engines.vita_audio.config import LanguageConfig
 from engines.vita_audio.generation import WindowFullError
 from engines.vita_audio.schedule import VANILLA, Schedule
@@ -76,7 +77,7 @@ class RemoteGeneration:
         sure: int = 0,
         cancel: Cancel,
         on_position: Callable[[int], None] | None = None,
-        tell: Callable[[str], None] | None = None,
+        tell: Callable[[str], None] = tell_nobody,
     ) -> Generator[int]:
         """The tokens of a reply, as they are made; see `Generation.generate`.
 

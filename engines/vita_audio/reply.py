@@ -9,7 +9,7 @@ from codec.decoder import SpeechDecoder
 from codec.speech_tokenizer import SpeechTokenizer
 from codec.stream import DecoderStream, StreamPlan
 from engines.base import Cancel, Stopwatch
-from engines.cascade.stages import Channel, Stages, telling
+from engines.cascade.stages import Channel, Stages
 from engines.messages import (
     AudioChunk,
     Event,
@@ -21,6 +21,7 @@ from engines.messages import (
     Waiting,
 )
 from engines.native.sampling import Drawing
+from engines.notices import tell_nobody, telling
 from engines.vita_audio.interleaving import Code, Interleaving, Text
 from engines.vita_audio.prompts import ChatMessage, recognition
 from engines.vita_audio.runtime import Heard, VitaAudio
@@ -81,7 +82,7 @@ def recognize(
     audio: Audio,
     cancel: Cancel,
     on_position: Callable[[int], None] | None = None,
-    tell: Callable[[str], None] | None = None,
+    tell: Callable[[str], None] = tell_nobody,
 ) -> Iterator[Transcript]:
     """Transcripts of more and more of a clip of any length; the last is final, maybe empty.
 
@@ -107,7 +108,7 @@ def _words(
     segment: Segment,
     cancel: Cancel,
     on_position: Callable[[int], None] | None,
-    tell: Callable[[str], None] | None,
+    tell: Callable[[str], None],
 ) -> str:
     heard = models.hear(segment.audio)
     most = max(_SHORTEST_TRANSCRIPT, round(segment.audio.seconds * _TOKENS_PER_SECOND))
@@ -234,7 +235,7 @@ class Reply:
         put: Put,
         hand_on: Callable[[int], None],
         cancel: Cancel,
-        tell: Callable[[str], None] | None,
+        tell: Callable[[str], None],
     ) -> None:
         """Put the text as it is made; hand on the codes of the speech."""
         vita = self.models.vita

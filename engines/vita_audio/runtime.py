@@ -17,6 +17,7 @@ from engines.native.sampling import Drawing
 from engines.native.snapshot import Snapshot
 from engines.native.steps import Steps, settled
 from engines.needs import WEIGHT_BYTES
+from engines.notices import tell_nobody
 from engines.remote.address import Remote
 from engines.vita_audio.checkpoint import load_language_model
 from engines.vita_audio.config import LanguageConfig
@@ -153,7 +154,7 @@ class VitaAudio:
         max_tokens: int,
         cancel: Cancel,
         on_position: Callable[[int], None] | None = None,
-        tell: Callable[[str], None] | None = None,
+        tell: Callable[[str], None] = tell_nobody,
     ) -> Generator[int]:
         """The tokens of a reply, as they are made; the clips are encoded when this returns.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from engines.base import Cancel
+from engines.notices import tell_nobody
 from engines.remote.address import Remote, shown
 from engines.remote.problems import RemoteError
 from engines.remote.servers import Errand, Servers
@@ -88,7 +89,7 @@ class TokenServer:
         """Leave the servers; no request may be under way."""
         self._servers.close()
 
-    def served(self, cancel: Cancel, tell: Callable[[str], None] | None = None) -> Served:
+    def served(self, cancel: Cancel, tell: Callable[[str], None] = tell_nobody) -> Served:
         """The model that is asked, as a server described it since it last failed.
 
         Args:
@@ -113,7 +114,7 @@ class TokenServer:
         stop: Collection[int] = (),
         max_tokens: int,
         cancel: Cancel,
-        tell: Callable[[str], None] | None = None,
+        tell: Callable[[str], None] = tell_nobody,
     ) -> Generator[int]:
         """Token ids of a reply, as a server writes them.
 
@@ -154,11 +155,10 @@ class TokenServer:
         self,
         request: Callable[[Any], AsyncGenerator[T]],
         cancel: Cancel,
-        tell: Callable[[str], None] | None,
+        tell: Callable[[str], None],
     ) -> Generator[T]:
-        errand = Errand(cancel) if tell is None else Errand(cancel, tell=tell)
         try:
-            yield from self._servers.stream(request, errand)
+            yield from self._servers.stream(request, Errand(cancel, tell=tell))
         except RemoteError as found:
             if "embeds" in found.refused or "embeddings" in found.refused:
                 raise UnavailableError(
